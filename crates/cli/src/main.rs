@@ -1,0 +1,2 @@
+//! The program `hua`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Checkpoints in every format people have, and what each model family makes of them.

@@ -1,0 +1,1 @@
+//! Strings to token ids, exactly as each model family was trained.

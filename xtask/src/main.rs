@@ -1,0 +1,2 @@
+//! What developers of hua run.
+fn main() {}
