@@ -1,1 +1,81 @@
 //! Executors of a graph: the reference that defines every operation, and the fast one for CPUs.
+//!
+//! A [`Device`] is a value that the caller chooses; it loads a graph and its weights into a [`Program`], which runs batches. Batches
+//! are ragged: every item has its own length, nothing is padded, and an item's result does not depend on the others.
+mod batch;
+
+use std::fmt;
+
+use hua_graph::{Graph, Kind, TensorError, Weights};
+
+pub use batch::{Batch, Rows};
+
+/// Where graphs run: chosen by value, never by a feature or a type parameter.
+pub trait Device: fmt::Debug + Send + Sync {
+    /// Makes a graph with its weights ready to run.
+    ///
+    /// # Errors
+    /// [`ExecError::Unsupported`] if the device cannot do an operation exactly as the graph says.
+    fn load(&self, graph: &Graph, weights: &Weights) -> Result<Box<dyn Program>, ExecError>;
+}
+
+/// A graph that is ready to run. Safe to use from many threads.
+pub trait Program: fmt::Debug + Send + Sync {
+    /// Runs a batch and returns the outputs of these names, in this order. Each is [`Rows`]: an item has one row in a vector output
+    /// and as many as its sequence is long in a sequence output; an image `[channels, height, width]` is one row of all its numbers.
+    ///
+    /// # Errors
+    /// [`ExecError`] if the batch is not what the graph takes. Nothing is computed then.
+    fn run(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError>;
+}
+
+/// Why a graph cannot be loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// An id that the vocabulary does not have.
+    #[error("item {item} has token id {id}, the vocabulary has {vocab}")]
+    Id {
+        /// Which item.
+        item: usize,
+        /// The id.
+        id: u32,
+        /// Rows of the token table.
+        vocab: usize,
+    },
+    /// An item with too many positions, or with none.
+    #[error("item {item} has {length} positions, the model takes 1 to {most}")]
+    Length {
+        /// Which item.
+        item: usize,
+        /// How many it has.
+        length: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// The batch is of another kind than the graph's input.
+    #[error("the batch holds {found}, the graph takes {wanted}")]
+    Input {
+        /// What it holds.
+        found: String,
+        /// What the graph takes.
+        wanted: Kind,
+    },
+    /// The graph has no output of that name.
+    #[error("the graph has no output `{name}`, only {known}")]
+    Output {
+        /// The name asked for.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A weight that cannot be read as numbers.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The device cannot do this exactly.
+    #[error("this device cannot do {what}")]
+    Unsupported {
+        /// The operation.
+        what: String,
+    },
+}

@@ -183,7 +183,12 @@ impl Tensor {
         let bytes = self.bytes();
         let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
         Ok(match self.dtype {
-            DType::F32 if cfg!(target_endian = "little") && let Ok(view) = bytemuck::try_cast_slice(bytes) => Cow::Borrowed(view),
+            DType::F32
+                if cfg!(target_endian = "little")
+                    && let Ok(view) = bytemuck::try_cast_slice(bytes) =>
+            {
+                Cow::Borrowed(view)
+            }
             DType::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             DType::F16 => halves().map(|b| f16::from_le_bytes(b).to_f32()).collect(),
             DType::Bf16 => halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
