@@ -75,9 +75,20 @@ impl Graph {
         self.outputs.iter().find(|o| o.name == name).map(|o| o.value)
     }
 
-    /// The value of the node of that name, for layer taps.
+    /// The value of the node of that name.
     pub fn find(&self, name: &str) -> Option<Value> {
         self.nodes.iter().position(|n| n.name == name).map(|i| Value(i as u32))
+    }
+
+    /// Makes the value of the node of that name an output too, under the node's name, for layer taps; whether there is such a node.
+    pub fn expose(&mut self, name: &str) -> bool {
+        let value = self.find(name);
+        if let Some(value) = value
+            && self.output(name).is_none()
+        {
+            self.outputs.push(Output { name: name.to_owned(), value });
+        }
+        value.is_some()
     }
 
     /// The values that `outputs` need, `true` at their node's place.
