@@ -1,2 +1,32 @@
-//! What developers of hua run.
-fn main() {}
+//! What developers of hua run: `cargo xtask check` before handing in, `cargo xtask goldens` to make the golden files anew.
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  check     format, lints, documentation, tests: what CI runs
+  goldens   make the golden files anew (needs Python with tests/golden/requirements.txt)
+  peers     measure hua against other engines (needs Python; see bench/peers/README.md)";
+
+fn main() -> Result<()> {
+    let command = std::env::args().nth(1).unwrap_or_default();
+    match command.as_str() {
+        "check" => run("bash", &[".ci/run"]),
+        "goldens" => ["make_models.py", "make_text.py", "make_image.py", "make_checkpoints.py"]
+            .iter()
+            .try_for_each(|script| run("python3", &[&format!("tests/golden/{script}")])),
+        "peers" => run("python3", &["bench/peers/run.py"]),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// Runs a program in the root of the repository.
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let status = Command::new(program).args(arguments).current_dir(root).status().with_context(|| format!("cannot run `{program}`"))?;
+    if !status.success() {
+        bail!("`{program} {}` failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
