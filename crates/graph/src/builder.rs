@@ -186,6 +186,21 @@ impl Builder {
         self.push("attention", Op::Attention { heads, mask }, &[q, k, v], Kind::Seq { width })
     }
 
+    /// What made `like`, a step of one input, done to another value of the same kind with the same parameters.
+    pub fn again(&mut self, name: &str, like: Value, x: Value) -> Value {
+        let Node { op, inputs, kind, .. } = self.graph.nodes[like.index()].clone();
+        match inputs[..] {
+            [input] => {
+                self.alike(name, input, x);
+                self.push(name, op, &[x], kind)
+            }
+            _ => {
+                self.kind_error(name, "a step of one input", like);
+                like
+            }
+        }
+    }
+
     /// The mean of each `size × size` square of pixels.
     pub fn avg_pool(&mut self, x: Value, size: usize) -> Value {
         let (channels, height, width) = self.image("avg_pool", x);
@@ -400,6 +415,29 @@ mod tests {
         g.output("embedding", x);
         let error = g.finish().unwrap_err();
         assert_eq!(error.to_string(), "`tower.up` takes rows, not ids");
+    }
+
+    #[test]
+    fn a_step_done_again_shares_its_parameters() {
+        let mut g = Builder::default();
+        let x = g.input(Kind::Image { channels: 3, height: 4, width: 4 });
+        let x = g.flatten(x);
+        let y = g.linear("up", x, 5);
+        let z = g.act(x, Act::Relu);
+        let z = g.again("up_again", y, z);
+        g.output("y", y);
+        g.output("z", z);
+        let graph = g.finish().unwrap();
+        assert_eq!(graph.parameter_count(), 3 * 5 + 5);
+        assert_eq!((&graph.node(z).op, graph.node(z).kind), (&graph.node(y).op, Kind::Seq { width: 5 }));
+
+        let mut g = Builder::default();
+        let x = g.input(Kind::Image { channels: 3, height: 4, width: 4 });
+        let x = g.flatten(x);
+        let y = g.linear("up", x, 5);
+        g.again("up_again", y, y);
+        let [left, right] = [3, 5].map(|width| Kind::Seq { width });
+        assert_eq!(g.finish().unwrap_err(), GraphError::Unlike { at: "up_again".into(), left, right });
     }
 
     #[test]
