@@ -3,12 +3,17 @@
 //! A [`Device`] is a value that the caller chooses; it loads a graph and its weights into a [`Program`], which runs batches. Batches
 //! are ragged: every item has its own length, nothing is padded, and an item's result does not depend on the others.
 mod batch;
+mod cpu;
+mod reference;
+mod shapes;
 
 use std::fmt;
 
 use hua_graph::{Graph, Kind, TensorError, Weights};
 
 pub use batch::{Batch, Rows};
+pub use cpu::Cpu;
+pub use reference::Reference;
 
 /// Where graphs run: chosen by value, never by a feature or a type parameter.
 pub trait Device: fmt::Debug + Send + Sync {
