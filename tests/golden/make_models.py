@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import types
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -101,13 +102,26 @@ def randomise(model, seed):
             normal(parameter, parameter.shape[0] ** -0.5)
         else:  # [out, in, ...]
             fan_in = parameter.numel() // parameter.shape[0]
-            normal(parameter, (2.0 if parameter.ndim == 4 else 1.0) ** 0.5 * fan_in**-0.5)
+            normal(parameter, 1.4 * fan_in**-0.5)  # above 1, or every text and picture would end at nearly one vector
     for _, module in sorted(model.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
-            normal(module.running_mean, 0.2)
-            module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=generator))
-            module.num_batches_tracked.fill_(40000)
+            module.momentum = 1.0
+    if hasattr(getattr(model, "visual", None), "attnpool"):
+        # The statistics of one batch, as training would have left them, then moved a little.
+        model.train().visual(pictures(generator, 8, model.visual.input_resolution))
+        for _, module in sorted(model.named_modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.add_(0.1 * torch.randn(module.running_mean.shape, generator=generator))
+                module.running_var.mul_(0.7 + 0.6 * torch.rand(module.running_var.shape, generator=generator))
+                module.num_batches_tracked.fill_(40000)
     return model.eval()
+
+
+def pictures(generator, count, size):
+    """Preprocessed pictures `[count, 3, size, size]`: coarse patches of colour under noise."""
+    coarse = torch.randn((count, 3, 4, 4), generator=generator)
+    coarse = nn.functional.interpolate(coarse, size=(size, size), mode="nearest")
+    return coarse + 0.5 * torch.randn((count, 3, size, size), generator=generator)
 
 
 def random_ids(seed, lengths, first, last, low, high):
@@ -169,7 +183,7 @@ def bake(folder, *, family, layout, seed, size, ids, image, text, taps, logit_sc
     `extra` maps one list of ids to a dictionary of further rows.
     """
     generator = torch.Generator().manual_seed(seed + 1)
-    pixels = torch.randn((2, 3, size, size), generator=generator)
+    pixels = pictures(generator, 2, size)
     lengths = [len(row) for row in ids]
     padded = torch.full((len(ids), max(lengths)), pad, dtype=torch.int64)
     for row, values in zip(padded, ids):
@@ -205,10 +219,10 @@ def bake(folder, *, family, layout, seed, size, ids, image, text, taps, logit_sc
         if value.is_floating_point():
             assert torch.isfinite(value).all(), f"{folder.name}: {name} is not finite"
             if value.numel() > 1:
-                assert 0.02 < value.std() < 30, f"{folder.name}: {name} has deviation {value.std():.4f}"
+                assert 0.02 < value.std() < 20, f"{folder.name}: {name} has deviation {value.std():.4f}"
     for unit in (image_unit, text_unit):
         nearest = (unit @ unit.T - 2 * torch.eye(len(unit))).max()
-        assert nearest < 0.995, f"{folder.name}: two inputs give nearly one vector ({nearest:.4f})"
+        assert nearest < 0.999, f"{folder.name}: two inputs give nearly one vector ({nearest:.4f})"
     safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "golden.safetensors")
     record = {
         "family": family,
@@ -390,10 +404,10 @@ def watch_clip_text(taps, model):
 def clip_hf(name="clip-hf"):
     sizes = {
         "projection_dim": 24,
-        "text_config": dict(vocab_size=180, hidden_size=40, intermediate_size=56, num_hidden_layers=2, num_attention_heads=5,
+        "text_config": dict(vocab_size=180, hidden_size=40, intermediate_size=48, num_hidden_layers=2, num_attention_heads=5,
                             max_position_embeddings=16, hidden_act="quick_gelu", bos_token_id=178, eos_token_id=2, pad_token_id=1,
                             projection_dim=512),
-        "vision_config": dict(hidden_size=32, intermediate_size=72, num_hidden_layers=3, num_attention_heads=4, image_size=32,
+        "vision_config": dict(hidden_size=24, intermediate_size=56, num_hidden_layers=3, num_attention_heads=3, image_size=32,
                               patch_size=8, hidden_act="quick_gelu", projection_dim=512),
     }
     folder = fresh(name)
@@ -417,11 +431,11 @@ def clip_hf_eos(name="clip-hf-eos"):
                               patch_size=8, hidden_act="quick_gelu", layer_norm_eps=1e-5),
     }
     folder = fresh(name)
-    randomise(transformers.CLIPModel(transformers.CLIPConfig(**sizes)), 102).save_pretrained(folder, max_shard_size="100KB")
+    randomise(transformers.CLIPModel(transformers.CLIPConfig(**sizes)), 102).to(torch.float16).save_pretrained(folder, max_shard_size="50KB")
     assert (folder / "model.safetensors.index.json").exists()
     preprocessor(folder, 24)
     bake_hf(
-        folder, load_eager(transformers.CLIPModel, folder), family="clip", layout="hugging face, sharded safetensors with index",
+        folder, load_eager(transformers.CLIPModel, folder), family="clip", layout="hugging face, f16, sharded safetensors with index",
         seed=102, size=24, sizes=sizes, ids=random_ids(8, [2, 14, 4, 7], 148, 149, 150, 170), pad=149, watch_text=watch_clip_text,
         notes=["`eos_token_id` is 149 and ordinary ids are higher: pooling is the first end-of-text, not the highest id",
                "text uses erf-GELU with eps 1e-3, vision QuickGELU with eps 1e-5, so a swapped setting shows"],
@@ -485,16 +499,16 @@ def save_torchscript(model, sizes, path):
 
 
 def clip_openai_vit(name="clip-openai-vit"):
-    sizes = dict(embed_dim=32, image_resolution=24, vision_layers=1, vision_width=128, vision_patch_size=8, context_length=12,
-                 vocab_size=140, transformer_width=64, transformer_heads=1, transformer_layers=2)
+    sizes = dict(embed_dim=32, image_resolution=24, vision_layers=1, vision_width=64, vision_patch_size=8, context_length=12,
+                 vocab_size=70, transformer_width=128, transformer_heads=2, transformer_layers=1)
     folder = fresh(name)
     state = save_torchscript(openai_model(sizes, 111), sizes, folder / "ViT-tiny.pt")
     bake_openai(folder, state, sizes, 111, "openai, torchscript archive", [2, 6, 12, 4], ["mixed f16 and f32 as OpenAI's files"])
 
 
 def clip_openai_vit_state(name="clip-openai-vit-state"):
-    sizes = dict(embed_dim=24, image_resolution=32, vision_layers=2, vision_width=64, vision_patch_size=8, context_length=10,
-                 vocab_size=120, transformer_width=128, transformer_heads=2, transformer_layers=1)
+    sizes = dict(embed_dim=24, image_resolution=24, vision_layers=1, vision_width=64, vision_patch_size=8, context_length=10,
+                 vocab_size=120, transformer_width=64, transformer_heads=1, transformer_layers=2)
     folder = fresh(name)
     torch.save(openai_model(sizes, 112).state_dict(), folder / "ViT-tiny-state.pt")
     state = torch.load(folder / "ViT-tiny-state.pt", weights_only=True)
@@ -504,10 +518,10 @@ def clip_openai_vit_state(name="clip-openai-vit-state"):
 
 def clip_openai_rn(name="clip-openai-rn"):
     sizes = dict(embed_dim=28, image_resolution=64, vision_layers=(1, 2, 1, 1), vision_width=4, vision_patch_size=None,
-                 context_length=11, vocab_size=130, transformer_width=64, transformer_heads=1, transformer_layers=2)
+                 context_length=11, vocab_size=130, transformer_width=64, transformer_heads=1, transformer_layers=1)
     folder = fresh(name)
-    state = save_torchscript(openai_model(sizes, 113), sizes, folder / "RN-tiny.pt")
-    bake_openai(folder, state, sizes, 113, "openai, torchscript archive, residual tower", [2, 5, 11, 8],
+    state = save_torchscript(openai_model(sizes, 116), sizes, folder / "RN-tiny.pt")
+    bake_openai(folder, state, sizes, 116, "openai, torchscript archive, residual tower", [2, 5, 11, 8],
                 ["64 pixels: the attention pool has 2 x 2 + 1 tokens and 128 / 64 = 2 heads"])
 
 
@@ -543,7 +557,7 @@ def chinese_clip_hf(name="chinese-clip-hf"):
         "projection_dim": 28,
         "text_config": chinese_text_config(hidden_size=40, intermediate_size=56, num_hidden_layers=2, num_attention_heads=5,
                                            max_position_embeddings=24),
-        "vision_config": dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=32,
+        "vision_config": dict(hidden_size=24, intermediate_size=56, num_hidden_layers=3, num_attention_heads=3, image_size=32,
                               patch_size=8, hidden_act="quick_gelu", projection_dim=512),
     }
     folder = fresh(name)
@@ -571,12 +585,12 @@ def chinese_clip_hf_bin(name="chinese-clip-hf-bin"):
                               patch_size=8, hidden_act="quick_gelu"),
     }
     folder = fresh(name)
-    state = saved_state(randomise(transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig(**sizes)), 122), folder)
+    state = saved_state(randomise(transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig(**sizes)), 122).to(torch.bfloat16), folder)
     with_position_ids(state, {"text_model.embeddings.position_ids": 22, "vision_model.embeddings.position_ids": 10})
     torch.save(state, folder / "pytorch_model.bin")
     chinese_preprocessor(folder, 24)
     _, ids = bert_vocabulary(folder)
-    bake_hf(folder, load_eager(transformers.ChineseCLIPModel, folder), family="chinese-clip", layout="hugging face, pickle of 2022",
+    bake_hf(folder, load_eager(transformers.ChineseCLIPModel, folder), family="chinese-clip", layout="hugging face, pickle of 2022, bf16",
             seed=122, size=24, sizes=sizes, ids=ids, pad=0, texts=BERT_TEXTS, watch_text=watch_chinese_text,
             notes=["two int64 `position_ids` buffers that no module reads"])
 
@@ -616,8 +630,8 @@ CN_NOTES = ["no configuration beside the weights: sizes come from shapes, heads 
 
 
 def chinese_clip_pt(name="chinese-clip-pt"):
-    sizes = dict(embed_dim=24, image_resolution=24, vision_layers=2, vision_width=64, vision_patch_size=8,
-                 **cn_text_sizes(hidden=128, layers=2, heads=2, feed_forward=64))
+    sizes = dict(embed_dim=24, image_resolution=24, vision_layers=1, vision_width=128, vision_patch_size=8,
+                 **cn_text_sizes(hidden=64, layers=2, heads=1, feed_forward=80))
     folder = fresh(name)
     tokenizer, ids = bert_vocabulary(folder)
     model = randomise(cn_clip_model.CLIP(**sizes, tokenizer=tokenizer), 131)
@@ -630,8 +644,8 @@ def chinese_clip_pt(name="chinese-clip-pt"):
 
 
 def chinese_clip_pt_bare(name="chinese-clip-pt-bare"):
-    sizes = dict(embed_dim=20, image_resolution=32, vision_layers=2, vision_width=64, vision_patch_size=16,
-                 **cn_text_sizes(hidden=64, layers=2, heads=1, feed_forward=96))
+    sizes = dict(embed_dim=20, image_resolution=24, vision_layers=1, vision_width=64, vision_patch_size=8,
+                 **cn_text_sizes(hidden=64, layers=1, heads=1, feed_forward=96))
     folder = fresh(name)
     tokenizer, ids = bert_vocabulary(folder)
     state = randomise(cn_clip_model.CLIP(**sizes, tokenizer=tokenizer), 132).state_dict()
@@ -649,26 +663,26 @@ def chinese_clip_pt_bare(name="chinese-clip-pt-bare"):
 
 
 def chinese_clip_rn50(name="chinese-clip-rn50"):
-    sizes = dict(embed_dim=32, image_resolution=64, vision_layers=[1, 1, 2, 1], vision_width=4, vision_patch_size=None,
-                 **cn_text_sizes(hidden=64, layers=3, heads=1, feed_forward=80))
+    sizes = dict(embed_dim=32, image_resolution=32, vision_layers=[1, 1, 2, 1], vision_width=4, vision_patch_size=None,
+                 **cn_text_sizes(hidden=128, layers=1, heads=2, feed_forward=64))
     folder = fresh(name)
     tokenizer, ids = bert_vocabulary(folder)
-    model = randomise(cn_clip_model.CLIP(**sizes, tokenizer=tokenizer), 133)
+    model = randomise(cn_clip_model.CLIP(**sizes, tokenizer=tokenizer), 135)
     cn_clip_model.convert_weights(model)
     state = model.state_dict()
-    state["bert.pooler.dense.weight"] = torch.zeros(64, 64, dtype=torch.float16)
-    state["bert.pooler.dense.bias"] = torch.zeros(64, dtype=torch.float16)
+    state["bert.pooler.dense.weight"] = torch.zeros(128, 128, dtype=torch.float16)
+    state["bert.pooler.dense.bias"] = torch.zeros(128, dtype=torch.float16)
     path = folder / "clip_cn_rn-tiny.pt"
     torch.save(cn_checkpoint(state, 12, 9000, "tiny-rn"), path)
     state = strip(torch.load(path, weights_only=True)["state_dict"], "module.")
-    bake_cn(folder, state, sizes, tokenizer, ids, seed=133, layout="cn_clip, `module.` prefix, residual tower",
-            notes=[*CN_NOTES, "the attention pool has 128 / 64 = 2 heads and 2 x 2 + 1 tokens",
+    bake_cn(folder, state, sizes, tokenizer, ids, seed=135, layout="cn_clip, `module.` prefix, residual tower",
+            notes=[*CN_NOTES, "32 pixels: the attention pool has 128 / 64 = 2 heads and 1 + 1 tokens",
                    "`bert.pooler.dense.*` is present and must be ignored; `num_batches_tracked` is int64"])
 
 
 def chinese_clip_modelscope(name="chinese-clip-modelscope"):
-    vision = dict(embed_dim=28, image_resolution=32, vision_layers=3, vision_width=48, vision_head_width=16, vision_patch_size=8)
-    text = cn_text_sizes(hidden=40, layers=2, heads=5, feed_forward=72)
+    vision = dict(embed_dim=28, image_resolution=32, vision_layers=2, vision_width=48, vision_head_width=16, vision_patch_size=8)
+    text = cn_text_sizes(hidden=40, layers=3, heads=5, feed_forward=48)
     folder = fresh(name)
     tokenizer, ids = bert_vocabulary(folder)
     (folder / "tokenizer_config.json").unlink()
@@ -680,12 +694,15 @@ def chinese_clip_modelscope(name="chinese-clip-modelscope"):
         "train": {"max_epochs": 1, "use_fp16": True, "optimizer": {"type": "AdamW"}, "optimizer_hparams": {"lr": 2.5e-5}},
         "preprocessor": [],
     })
-    state = randomise(cn_clip_model.CLIP(**vision, **text, tokenizer=tokenizer), 134).state_dict()
+    model = randomise(cn_clip_model.CLIP(**vision, **text, tokenizer=tokenizer), 134)
+    cn_clip_model.convert_weights(model)
+    state = model.state_dict()
     path = folder / "pytorch_model.bin"
     torch.save({"state_dict": OrderedDict((f"module.clip_model.{k}", v) for k, v in state.items())}, path)
     state = strip(torch.load(path, weights_only=True)["state_dict"], "module.", "clip_model.")
     bake_cn(folder, state, {**vision, **text}, tokenizer, ids, seed=134, layout="modelscope",
-            notes=["sizes and heads come from the two `*_model_config.json`; keys start with `module.clip_model.`"])
+            notes=["sizes and heads come from the two `*_model_config.json`; keys start with `module.clip_model.`",
+                   "cn_clip's f16 layout"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -746,15 +763,16 @@ def altclip_hf(name="altclip-hf"):
     folder = fresh(name)
     vocabulary, ids = xlmr_tokenizer(folder)
     sizes = altclip_sizes(
-        vocabulary, dict(hidden_size=40, intermediate_size=56, num_hidden_layers=3, num_attention_heads=5),
-        dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, hidden_act="quick_gelu"),
-        project=24, projection=20,
+        vocabulary, dict(hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4),
+        dict(hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, hidden_act="quick_gelu"),
+        project=28, projection=20,
     )
     randomise(transformers.AltCLIPModel(transformers.AltCLIPConfig(**sizes)), 141).save_pretrained(folder)
     preprocessor(folder, 32)
     state = safetensors.torch.load_file(folder / "model.safetensors")
     bake_altclip(folder, load_eager(transformers.AltCLIPModel, folder), state, sizes, ids, seed=141,
-                 layout="hugging face of today, one safetensors file", notes=["`project_dim` 24 and `projection_dim` 20 differ on purpose"])
+                 layout="hugging face of today, one safetensors file", notes=["`project_dim` 28 and `projection_dim` 20 differ on purpose",
+                        "transformers 5 writes `vision_model.encoder.layer.N` where the hub's files have `vision_model.encoder.layers.N`"])
 
 
 def old_preprocessor(folder, size):
@@ -764,6 +782,12 @@ def old_preprocessor(folder, size):
         "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "size": size,
     })
+
+
+def altclip_hub_state(model, folder):
+    """The state dict under the hub's names: transformers 5 saves the vision blocks as `encoder.layer.N`, the hub has `layers`."""
+    state = saved_state(model, folder)
+    return OrderedDict((k.replace("vision_model.encoder.layer.", "vision_model.encoder.layers."), v) for k, v in state.items())
 
 
 def altclip_from_bin(folder, sizes, buffers, dropped=()):
@@ -780,12 +804,12 @@ def altclip_2022(name="altclip-2022"):
     folder = fresh(name)
     vocabulary, ids = xlmr_tokenizer(folder)
     sizes = altclip_sizes(
-        vocabulary, dict(hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=3),
-        dict(hidden_size=32, intermediate_size=56, num_hidden_layers=3, num_attention_heads=4, image_size=24, hidden_act="quick_gelu"),
+        vocabulary, dict(hidden_size=40, intermediate_size=56, num_hidden_layers=2, num_attention_heads=5),
+        dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2, image_size=24, hidden_act="quick_gelu"),
         project=28, projection=28,
     )
     config = transformers.AltCLIPConfig(**sizes)
-    state = saved_state(randomise(transformers.AltCLIPModel(config), 142), folder)
+    state = altclip_hub_state(randomise(transformers.AltCLIPModel(config), 142), folder)
     buffers = {"text_model.roberta.embeddings.position_ids": 20, "vision_model.embeddings.position_ids": 10}
     torch.save(with_position_ids(state, buffers), folder / "pytorch_model.bin")
     text = {"model_type": "xlm-roberta", "attention_probs_dropout_prob": 0.1, "classifier_dropout": None, "hidden_dropout_prob": 0.1,
@@ -806,7 +830,7 @@ def altclip_2022(name="altclip-2022"):
     }
     write_json(folder / "config.json", record)
     read = transformers.AltCLIPConfig(**{k: v for k, v in record.items() if k not in ("model_type", "architectures")})
-    assert read.text_config.hidden_size == 48 and read.vision_config.patch_size == 8, "the *_config_dict must win"
+    assert read.text_config.hidden_size == 40 and read.vision_config.patch_size == 8, "the *_config_dict must win"
     old_preprocessor(folder, 24)
     model, state = altclip_from_bin(folder, sizes, buffers)
     bake_altclip(folder, model, state, sizes, ids, seed=142, layout="2022: model_type clip with an xlm-roberta text_config, pickle",
@@ -819,19 +843,19 @@ def altclip_m18(name="altclip-m18"):
     vocabulary, ids = xlmr_tokenizer(folder)
     sizes = altclip_sizes(
         vocabulary, dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4),
-        dict(hidden_size=40, intermediate_size=96, num_hidden_layers=3, num_attention_heads=2, image_size=24, hidden_act="gelu"),
+        dict(hidden_size=40, intermediate_size=72, num_hidden_layers=3, num_attention_heads=2, image_size=24, hidden_act="gelu"),
         project=36, projection=36,
     )
-    state = saved_state(randomise(transformers.AltCLIPModel(transformers.AltCLIPConfig(**sizes)), 143), folder)
+    state = altclip_hub_state(randomise(transformers.AltCLIPModel(transformers.AltCLIPConfig(**sizes)), 143).to(torch.float16), folder)
     generator = torch.Generator().manual_seed(144)
     pre = ("text_model.transformation_pre.weight", "text_model.transformation_pre.bias")
-    state[pre[0]] = torch.randn((36, 32), generator=generator) * 32**-0.5
-    state[pre[1]] = torch.randn((36,), generator=generator) * 0.2
+    state[pre[0]] = (torch.randn((36, 32), generator=generator) * 32**-0.5).half()
+    state[pre[1]] = (torch.randn((36,), generator=generator) * 0.2).half()
     buffers = {"text_model.roberta.embeddings.position_ids": 20, "vision_model.embeddings.position_ids": 10}
     torch.save(with_position_ids(state, buffers), folder / "pytorch_model.bin")
     old_preprocessor(folder, 24)
     model, state = altclip_from_bin(folder, sizes, buffers, pre)
-    bake_altclip(folder, model, state, sizes, ids, seed=143, layout="m18: pickle with `text_model.transformation_pre.*`",
+    bake_altclip(folder, model, state, sizes, ids, seed=143, layout="m18: f16 pickle with `text_model.transformation_pre.*`",
                  pre_transformation=True,
                  notes=["vision is wider than text, two heads of 20, erf-GELU", "`parameters` does not count transformation_pre"])
 
@@ -841,7 +865,7 @@ def altclip_m18(name="altclip-m18"):
 
 
 def taiyi_clip_half(folder, projection, seed):
-    """The image half: an ordinary Hugging Face CLIP folder whose `projection_dim` fits the text feature."""
+    """The image half: an ordinary Hugging Face CLIP folder (f16) whose `projection_dim` fits the text feature."""
     config = transformers.CLIPConfig(
         projection_dim=projection,
         text_config=dict(vocab_size=60, hidden_size=24, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -849,7 +873,7 @@ def taiyi_clip_half(folder, projection, seed):
         vision_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=24,
                            patch_size=8, hidden_act="quick_gelu"),
     )
-    randomise(transformers.CLIPModel(config), seed).save_pretrained(folder)
+    randomise(transformers.CLIPModel(config), seed).to(torch.float16).save_pretrained(folder)
     preprocessor(folder, 24)
     return load_eager(transformers.CLIPModel, folder)
 
@@ -900,13 +924,13 @@ def taiyi_large_h(name="taiyi-large-h"):
     text = folder / "text"
     text.mkdir()
     config = transformers.BertConfig(**sizes, architectures=["BertModel"])
-    state = saved_state(randomise(transformers.BertModel(config), 153), text)
+    state = saved_state(randomise(transformers.BertModel(config), 153).to(torch.float16), text)
     torch.save(with_position_ids(state, {"embeddings.position_ids": 24}), text / "pytorch_model.bin")
     _, ids = bert_vocabulary(text)
     clip = taiyi_clip_half(folder / "clip", 48, 154)
     model = load_eager(transformers.BertModel, text)
     bake_taiyi(folder, clip, model, lambda ids: model(input_ids=ids)[1], model.pooler, seed=153, sizes=sizes, ids=ids,
-               parameters=count(model) + image_half_count(clip), layout="two folders: BertModel pickle (keys without prefix) and Hugging Face CLIP",
+               parameters=count(model) + image_half_count(clip), layout="two folders: BertModel f16 pickle (keys without prefix) and Hugging Face CLIP",
                notes=["the cards of 102M-ViT-L and 326M-ViT-H take BertModel's second output: [CLS], pooler dense, tanh, no projection"])
 
 
@@ -940,7 +964,7 @@ def taiyi_fengshen(name="taiyi-fengshen"):
         transformers.CLIPConfig(projection_dim=28, vision_config=vision, text_config=dict(hidden_size=16, num_attention_heads=2,
                                 num_hidden_layers=1, intermediate_size=16, vocab_size=8), attn_implementation="eager"),
     )
-    state = randomise(build(), 155).state_dict()
+    state = randomise(build(), 155).to(torch.float16).state_dict()
     buffers = {"text_model.embeddings.position_ids": 24, "vision_model.embeddings.position_ids": 10}
     for key in list(state):
         if key.endswith(("position_ids", "token_type_ids")):
@@ -958,7 +982,7 @@ def taiyi_fengshen(name="taiyi-fengshen"):
     model.load_state_dict(loaded, strict=True)
     taps_model = model.text_model
     bake_taiyi(folder, model, taps_model, model.get_text_features, None, seed=155, ids=ids, sizes={"text_config": text, "vision_config": vision, "projection_dim": 28},
-               parameters=count(model) - count(model.text_model.pooler), layout="one folder: Fengshen's TaiyiCLIPModel, pickle",
+               parameters=count(model) - count(model.text_model.pooler), layout="one folder: Fengshen's TaiyiCLIPModel, f16 pickle",
                notes=["text feature is text_projection([CLS]) without bias and without pooler (`get_text_features`); `text_model.pooler.*` is unused",
                       "`parameters` does not count the pooler"])
 
@@ -969,6 +993,8 @@ ALL = [clip_hf, chinese_clip_hf, altclip_hf, chinese_clip_pt, clip_hf_eos, chine
 
 
 def main():
+    warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
+    transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     wanted = set(sys.argv[1:])
