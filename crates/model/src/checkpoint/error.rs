@@ -1,0 +1,285 @@
+//! What can be wrong with a checkpoint, and whose fault it is.
+//!
+//! [`CheckpointError`] always names the file. [`Fault`] is what a parser finds in bytes; parsers know no paths.
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::element::ElementType;
+
+/// Why a checkpoint cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// A folder holds several files that could be the weights.
+    #[error("`{}` holds several files that could be the weights: {}; name one of them", .path.display(), quoted(.candidates))]
+    Ambiguous {
+        /// The folder.
+        path: PathBuf,
+        /// The file names, sorted.
+        candidates: Vec<String>,
+    },
+    /// A tensor has elements that no model of hua is made of.
+    #[error("`{name}` in `{}` has {found} elements, where f32, f16, bf16 or i64 are wanted", .path.display())]
+    Element {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What it is made of.
+        found: ElementType,
+    },
+    /// The file is damaged, hostile, or of a kind that hua does not read.
+    #[error("`{}`: {fault}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// The operating system refused.
+    #[error("cannot access `{}`", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no tensor of that name.
+    #[error("`{}` has no tensor `{name}`", .path.display())]
+    NoTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+    },
+    /// A folder holds no weights.
+    #[error("`{}` holds no weights; wanted `model.safetensors`, `pytorch_model.bin`, an index of their shards, or one other weight file{}", .path.display(), also(.foreign))]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// Weights of other frameworks that are there.
+        foreign: Vec<String>,
+    },
+    /// A tensor to be written is not what its plan said.
+    #[error("cannot write `{name}` to `{}`: it is {found}, and {wanted} was planned", .path.display())]
+    Plan {
+        /// The file being written.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Element type and shape given.
+        found: String,
+        /// Element type and shape planned, or what plans must be.
+        wanted: String,
+    },
+}
+
+/// Who has to act on an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The caller asked for something that is not there.
+    Caller,
+    /// The file is damaged, or made to do harm.
+    File,
+    /// The file is honest, but hua does not read its kind.
+    Unsupported,
+}
+
+impl CheckpointError {
+    /// Who has to act.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Ambiguous { .. } | Self::NoTensor { .. } | Self::NoWeights { .. } | Self::Io { .. } | Self::Plan { .. } => Blame::Caller,
+            Self::Element { .. } => Blame::Unsupported,
+            Self::File { fault, .. } => fault.blame(),
+        }
+    }
+
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(super) fn file(path: &Path) -> impl FnOnce(Fault) -> Self {
+        let path = path.to_path_buf();
+        move |fault| Self::File { path, fault }
+    }
+}
+
+/// What is wrong with the bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Two tensors, or two parts of an archive, claim the same bytes.
+    #[error("`{first}` and `{second}` claim the same bytes")]
+    Overlap {
+        /// The one that starts first.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A part of an archive is compressed.
+    #[error(
+        "`{entry}` is compressed inside the archive, where stored bytes are wanted; write the file again with `torch.save(torch.load(path, weights_only=True), path)`"
+    )]
+    Compressed {
+        /// The part.
+        entry: String,
+    },
+    /// A name stands twice.
+    #[error("`{name}` is there twice")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A tensor's elements are of a type without whole bytes, or one that hua has never heard of.
+    #[error("`{name}` has elements of type `{found}`, which hua does not know")]
+    ElementType {
+        /// The tensor.
+        name: String,
+        /// The type's name in the file.
+        found: String,
+    },
+    /// The pickle names something that is not data.
+    #[error("this pickle calls `{global}`; hua never runs pickled code, and this name is not among the data it knows")]
+    Global {
+        /// Module and name.
+        global: String,
+    },
+    /// Bytes of a tensor, or of the file, belong to nothing.
+    #[error("bytes {start}..{end} belong to no tensor")]
+    Hole {
+        /// First byte, counted from the end of the header.
+        start: u64,
+        /// The end.
+        end: u64,
+    },
+    /// A JSON text is not what it must be.
+    #[error("the {what} is not valid: {detail}")]
+    Json {
+        /// Header or index.
+        what: &'static str,
+        /// What the parser said.
+        detail: String,
+    },
+    /// A number is greater than anything honest.
+    #[error("{what}: found {found}, at most {limit} wanted")]
+    Limit {
+        /// What is counted.
+        what: &'static str,
+        /// The number claimed or reached.
+        found: u64,
+        /// The greatest hua takes.
+        limit: u64,
+    },
+    /// A part that must be there is not.
+    #[error("the archive lacks `{entry}`")]
+    Missing {
+        /// The part.
+        entry: String,
+    },
+    /// The file is something else.
+    #[error("this is {what}, not weights that hua reads; {hint}")]
+    NotWeights {
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Nothing in the pickle looks like named tensors.
+    #[error("no mapping from names to tensors was found; the pickle holds {found}")]
+    NoTensors {
+        /// What stands at the top.
+        found: String,
+    },
+    /// A pickle breaks the rules of pickles.
+    #[error("the pickle is damaged at byte {at}: {what}")]
+    Pickle {
+        /// Where.
+        at: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A pickle uses an operation that torch does not write.
+    #[error("the pickle uses operation 0x{opcode:02x} at byte {at}, which no checkpoint needs")]
+    PickleOperation {
+        /// The operation.
+        opcode: u8,
+        /// Where.
+        at: usize,
+    },
+    /// A tensor or part is said to be where the file is not.
+    #[error("`{name}` claims bytes {start}..{end} of {len}")]
+    Range {
+        /// The tensor or part.
+        name: String,
+        /// First byte claimed.
+        start: u64,
+        /// End claimed.
+        end: u64,
+        /// Bytes there are.
+        len: u64,
+    },
+    /// A shape, its strides and the bytes behind it do not agree.
+    #[error("`{name}` of shape {shape:?} does not fit its {bytes} bytes")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The shape claimed.
+        shape: Vec<u64>,
+        /// The bytes it points to.
+        bytes: u64,
+    },
+    /// An index of shards names a file outside its folder.
+    #[error("the index names the shard `{shard}`, which is not a plain file name")]
+    ShardName {
+        /// The name.
+        shard: String,
+    },
+    /// A shard lacks a tensor that the index places there.
+    #[error("`{name}` is not in this shard, where the index places it")]
+    ShardLacks {
+        /// The tensor.
+        name: String,
+    },
+    /// The file ends before what it announces.
+    #[error("the file ends too early: {what} needs {wanted} bytes, {found} are left")]
+    Truncated {
+        /// What was being read.
+        what: &'static str,
+        /// Bytes needed.
+        wanted: u64,
+        /// Bytes left.
+        found: u64,
+    },
+    /// An archive breaks the rules of archives.
+    #[error("the zip archive is damaged: {what}")]
+    Zip {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl Fault {
+    /// Whether the file is to blame, or hua.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Compressed { .. }
+            | Self::ElementType { .. }
+            | Self::NoTensors { .. }
+            | Self::NotWeights { .. }
+            | Self::PickleOperation { .. } => Blame::Unsupported,
+            _ => Blame::File,
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
+    names.join(", ")
+}
+
+fn also(foreign: &[String]) -> String {
+    if foreign.is_empty() { String::new() } else { format!(" (hua does not read {})", quoted(foreign)) }
+}
