@@ -20,6 +20,7 @@ mod error;
 mod folder;
 mod pickle;
 mod safetensors;
+mod save;
 mod torch;
 mod zip;
 
@@ -35,6 +36,7 @@ use entry::Entry;
 pub use error::{Blame, CheckpointError, Fault};
 pub use folder::Format;
 pub use safetensors::ShardIndex;
+pub use save::{TensorPlan, save_safetensors, save_sharded, save_torch};
 
 /// An index of shards longer than this is no index.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
