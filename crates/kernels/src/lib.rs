@@ -1,4 +1,21 @@
-//! Numbers: matrix products and row kernels on slices, and memory-mapped files; the only unsafe code of the project.
+//! Numbers: matrix products, attention and row kernels on slices, and memory-mapped files; the only unsafe code of the project.
+//!
+//! Every kernel is written once, over [`simd::Simd`], and compiled for each instruction set; [`Isa`] says which one runs, and can
+//! only name one that the machine has. A result depends on the instruction set, but never on the number of threads, on the number
+//! of rows computed together, or on how the work was cut into blocks.
+mod attention;
+mod cores;
 mod file;
+mod isa;
+mod math;
+mod product;
+mod rows;
+mod simd;
 
+pub use attention::{Attention, Heads, Span, attention};
+pub use cores::{Cores, PoolError};
 pub use file::MappedFile;
+pub use isa::Isa;
+pub use math::{Activation, activate};
+pub use product::{Epilogue, Part, product};
+pub use rows::{l2_normalize, layer_norm};

@@ -1,0 +1,113 @@
+//! The threads that share one piece of work, and the instruction set they use.
+use rayon::prelude::*;
+
+use crate::Isa;
+
+/// Threads could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("{threads} threads could not be started")]
+pub struct PoolError {
+    threads: usize,
+    source: rayon::ThreadPoolBuildError,
+}
+
+/// An instruction set and some threads: what kernels run on. With one thread there is no pool: all runs on the caller's.
+#[derive(Debug)]
+pub struct Cores {
+    isa: Isa,
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Cores {
+    /// `threads` threads; 0 for as many as the machine has cores.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn new(threads: usize, isa: Isa) -> Result<Self, PoolError> {
+        let threads = if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        if threads == 1 {
+            return Ok(Self { isa, pool: None });
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("hua-cpu-{i}")).build();
+        Ok(Self { isa, pool: Some(pool.map_err(|source| PoolError { threads, source })?) })
+    }
+
+    /// The instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads)
+    }
+
+    /// Calls `task` with each number below `count`, in any order and on any thread.
+    pub fn each(&self, count: usize, task: impl Fn(usize) + Sync) {
+        match &self.pool {
+            Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(&task)),
+            _ => (0..count).for_each(task),
+        }
+    }
+
+    /// Calls `task` with pieces of `out`, whole rows of `width` numbers, and the index of the first row of each.
+    pub fn each_rows(&self, out: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+        /// Numbers of a piece, about: long enough to be worth a task, short enough for the nearer caches.
+        const PIECE: usize = 16 << 10;
+        let width = width.max(1);
+        let rows = (PIECE / width).max(1);
+        match &self.pool {
+            Some(pool) if out.len() > rows * width => {
+                pool.install(|| out.par_chunks_mut(rows * width).enumerate().for_each(|(i, piece)| task(i * rows, piece)));
+            }
+            _ => out.chunks_mut(rows * width).enumerate().for_each(|(i, piece)| task(i * rows, piece)),
+        }
+    }
+}
+
+/// Numbers that many tasks write to, each to a part of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(*mut f32);
+
+// SAFETY: the pointer is only written through under the promise of `at`.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(out: &mut [f32]) -> Self {
+        Self(out.as_mut_ptr())
+    }
+
+    /// # Safety
+    /// `index` is inside the slice it was made of, that slice is still borrowed, and no two tasks use the same numbers.
+    pub(crate) unsafe fn at(self, index: usize) -> *mut f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(index) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn every_task_and_every_row_has_its_turn_once() {
+        for threads in [1, 3] {
+            let cores = Cores::new(threads, Isa::best()).unwrap();
+            assert_eq!(cores.threads(), threads);
+            let sum = AtomicUsize::new(0);
+            cores.each(100, |i| {
+                sum.fetch_add(i, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 4950);
+            let mut out = vec![0.0; 7 * 5000];
+            cores.each_rows(&mut out, 7, |first, rows| {
+                rows.chunks_mut(7).enumerate().for_each(|(i, row)| row.iter_mut().for_each(|x| *x += (first + i) as f32));
+            });
+            assert!(out.iter().enumerate().all(|(i, &x)| x == (i / 7) as f32));
+        }
+    }
+}
