@@ -5,8 +5,11 @@ from torch import nn
 
 
 @torch.no_grad()
-def randomise(model, seed):
-    """Fills parameters and batch-norm statistics with seeded noise that keeps activations near 1 and leaves nothing trivial."""
+def randomise(model, seed, gain=1.4):
+    """Fills parameters and batch-norm statistics with seeded noise that keeps activations near 1 and leaves nothing trivial.
+
+    A `gain` above 1 keeps shallow models from sending every text and picture to nearly one vector.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(tensor, std, mean=0.0):
@@ -32,7 +35,7 @@ def randomise(model, seed):
             normal(parameter, parameter.shape[0] ** -0.5)
         else:  # [out, in, ...]
             fan_in = parameter.numel() // parameter.shape[0]
-            normal(parameter, 1.4 * fan_in**-0.5)  # above 1, or every text and picture would end at nearly one vector
+            normal(parameter, gain * fan_in**-0.5)
     for _, module in sorted(model.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
