@@ -46,12 +46,17 @@ pub enum BertHead {
         /// Numbers of an embedding.
         embedding: usize,
     },
-    /// Taiyi 102M and 326M: BERT's pooler (dense, tanh), then the classifier with bias, whose logits are the embedding.
+    /// Taiyi with ViT-B/32, and 326M with ViT-L: BERT's pooler, then the classifier with bias, whose logits are the embedding.
     Classifier {
         /// Numbers of an embedding.
         embedding: usize,
     },
-    /// Chinese-CLIP, Taiyi with ViT-H: a projection without bias.
+    /// Taiyi 102M with ViT-L, and 326M with ViT-H: BERT's pooler (dense, tanh) and nothing more; as wide as a row.
+    Pooled {
+        /// Numbers of an embedding.
+        embedding: usize,
+    },
+    /// Chinese-CLIP, Fengshen's Taiyi: a projection without bias.
     Project {
         /// Numbers of an embedding.
         embedding: usize,
@@ -62,7 +67,9 @@ impl BertHead {
     /// Numbers of an embedding.
     pub fn embedding_width(&self) -> usize {
         match *self {
-            Self::AltClip { embedding, .. } | Self::Classifier { embedding } | Self::Project { embedding } => embedding,
+            Self::AltClip { embedding, .. } | Self::Classifier { embedding } | Self::Pooled { embedding } | Self::Project { embedding } => {
+                embedding
+            }
         }
     }
 }
@@ -91,10 +98,12 @@ pub(super) fn graph(sizes: &Bert) -> Result<Graph, ArchError> {
     g.scope("final", |g| match *head {
         BertHead::AltClip { hidden, conditioning, embedding } => alt_clip(g, x, before_last, eps, [hidden, embedding], conditioning),
         BertHead::Classifier { embedding } => {
-            let x = g.pick(x, Pick::First, None);
-            let x = g.linear("pooler", x, width);
-            let x = g.act(x, Act::Tanh);
+            let x = pooler(g, x, width);
             let x = g.linear("classifier", x, embedding);
+            g.output("embedding", x);
+        }
+        BertHead::Pooled { embedding } => {
+            let x = pooler(g, x, embedding);
             g.output("embedding", x);
         }
         BertHead::Project { embedding } => {
@@ -104,6 +113,13 @@ pub(super) fn graph(sizes: &Bert) -> Result<Graph, ArchError> {
         }
     });
     Ok(g.finish()?)
+}
+
+/// The first row through a dense layer and tanh.
+fn pooler(g: &mut Builder, x: Value, width: usize) -> Value {
+    let x = g.pick(x, Pick::First, None);
+    let x = g.linear("pooler", x, width);
+    g.act(x, Act::Tanh)
 }
 
 /// AltCLIP's head has three outputs made by the same weights. Of `x` `[length, width]`, the last block's rows:

@@ -4,7 +4,7 @@
 //! is known here: what a file calls a parameter is a [layout](crate::layout)'s business. Sizes are checked before anything is built,
 //! so that a hostile configuration costs nothing.
 //!
-//! Nodes are named for where they are: `embed.…`, `blocks.N.…` (ResNet: `stageS.N.…`), `final.…`.
+//! Nodes are named for where they are: `embed.…`, `blocks.N.…`, `final.…`; in a ResNet `embed.…`, `stageS.N.…`, `pool.…`.
 mod bert;
 mod blocks;
 mod clip_text;

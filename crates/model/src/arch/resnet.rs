@@ -55,7 +55,7 @@ pub(super) fn graph(sizes: &ResNet) -> Result<Graph, ArchError> {
             x = g.scope(format_args!("stage{}.{i}", stage + 1), |g| bottleneck(g, x, width << stage, stride));
         }
     }
-    g.scope("final", |g| {
+    g.scope("pool", |g| {
         let side = image_size / STRIDE;
         let x = g.flatten(x);
         let x = g.prepend_mean(x);
@@ -64,7 +64,7 @@ pub(super) fn graph(sizes: &ResNet) -> Result<Graph, ArchError> {
         let [q, k, v] = ["q", "k", "v"].map(|name| g.linear(name, x, width));
         let x = g.attention(q, k, v, heads, Mask::Full);
         let x = g.pick(x, Pick::First, None);
-        let x = g.linear("project", x, embedding);
+        let x = g.linear("out", x, embedding);
         g.output("embedding", x);
     });
     Ok(g.finish()?)

@@ -1,0 +1,60 @@
+//! The families, one file each.
+mod altclip;
+mod chinese_clip;
+mod clip;
+mod taiyi;
+
+use serde_json::{Value, json};
+
+pub use altclip::AltClip;
+pub use chinese_clip::ChineseClip;
+pub use clip::Clip;
+pub use taiyi::Taiyi;
+
+use crate::ModelError;
+use crate::arch::{Activation, Bert, ImageTower, Vit};
+use crate::source::{Settings, Source};
+
+/// The `config.json` that a family's Hugging Face layout cannot be read without.
+fn hugging_face<'a>(source: &'a Source, family: &'static str) -> Result<(std::path::PathBuf, &'a Settings), ModelError> {
+    let path = source.settings_path("config.json");
+    match source.settings("config.json") {
+        Some(settings) => Ok((path, settings)),
+        None => Err(ModelError::NoConfig { family, path }),
+    }
+}
+
+/// transformers' name of an activation.
+fn activation_name(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_pytorch_tanh",
+        Activation::QuickGelu => "quick_gelu",
+    }
+}
+
+/// transformers' `vision_config`; nothing for a ResNet, which transformers does not have.
+fn vision_config(model_type: &str, image: &ImageTower) -> Option<Value> {
+    let ImageTower::Vit(vit) = image else { return None };
+    let &Vit { image_size, channels, patch, width, layers, heads, mlp, activation, eps, embedding } = vit;
+    Some(json!({
+        "model_type": model_type, "image_size": image_size, "num_channels": channels, "patch_size": patch, "hidden_size": width,
+        "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": mlp, "hidden_act": activation_name(activation),
+        "layer_norm_eps": short(eps), "projection_dim": embedding,
+    }))
+}
+
+/// transformers' settings of a BERT.
+fn bert_config(model_type: &str, bert: &Bert) -> Value {
+    let &Bert { vocabulary, positions, first_position, types, width, layers, heads, mlp, activation, eps, .. } = bert;
+    json!({
+        "model_type": model_type, "vocab_size": vocabulary, "max_position_embeddings": positions, "type_vocab_size": types,
+        "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": mlp,
+        "hidden_act": activation_name(activation), "layer_norm_eps": short(eps), "pad_token_id": first_position.saturating_sub(1),
+    })
+}
+
+/// The shortest number that is the same f32: `1e-5`, not `9.999999747378752e-6`.
+fn short(x: f32) -> Value {
+    serde_json::from_str(&x.to_string()).unwrap_or_else(|_| json!(x))
+}
