@@ -16,17 +16,14 @@ const WANTED: &str = "a double array whose every step stays inside, then UTF-8 r
 
 /// Replacements of characters by others, as a double-array trie over UTF-8 bytes.
 #[derive(Clone, Debug)]
-pub struct Charsmap {
+pub(crate) struct Charsmap {
     units: Vec<u32>,
     replacements: String,
 }
 
 impl Charsmap {
-    /// Reads and checks the table.
-    ///
-    /// # Errors
-    /// [`TextError::Invalid`] if a walk could leave the trie or the replacements.
-    pub fn parse(bytes: &[u8]) -> Result<Self, TextError> {
+    /// Reads the table; refuses one in which a walk could leave the trie or the replacements.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, TextError> {
         let invalid = |found: &str| TextError::invalid("the precompiled charsmap", found, WANTED);
         if bytes.len() > LIMIT {
             return Err(TextError::TooLarge { found: bytes.len() as u64, limit: LIMIT as u64 });
@@ -104,6 +101,8 @@ fn offset(unit: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A trie that maps "b" to "x".
@@ -139,5 +138,28 @@ mod tests {
         let mut bytes = tiny();
         bytes.pop();
         assert!(Charsmap::parse(&bytes).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_walk_leaves_a_table_that_was_accepted(
+            changes in proptest::collection::vec((0usize..768, any::<u8>(), any::<bool>(), any::<bool>(), 0u32..1024), 0..40),
+            text in "[a-d虹\u{301}\u{0}\u{ff}]{0,12}",
+        ) {
+            let mut bytes = tiny();
+            for (at, label, has_value, wide, offset) in changes {
+                let unit = u32::from(label) | u32::from(has_value) << 8 | u32::from(wide) << 9 | offset << 10;
+                bytes[4 + at * 4..][..4].copy_from_slice(&unit.to_le_bytes());
+            }
+            if let Ok(map) = Charsmap::parse(&bytes) {
+                let _ = map.longest_prefix(&text);
+                // The library walks the same table without looking.
+                let library = tokenizers::normalizers::Precompiled::from(&bytes).unwrap();
+                let mut normalized = tokenizers::NormalizedString::from(text);
+                tokenizers::Normalizer::normalize(&library, &mut normalized).unwrap();
+            }
+        }
     }
 }

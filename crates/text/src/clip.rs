@@ -53,6 +53,10 @@ pub(crate) fn from_merges(bytes: &[u8]) -> Result<Parts, TextError> {
         return Err(TextError::TooLarge { found: plain.len() as u64, limit: LARGEST_MERGES });
     }
     let merges = parse_merges(plain, OPENAI_MERGES)?;
+    // The ids of the special tokens follow from the number of merges, so a file cut short would be silently wrong.
+    if merges.len() != OPENAI_MERGES {
+        return Err(TextError::invalid("the list of merges", format!("{} long", merges.len()), "OpenAI's, 48894 or more"));
+    }
     let letters = byte_letters();
     let words = letters.iter().map(|letter| letter.to_string() + WORD_END);
     let tokens = letters.iter().map(char::to_string).chain(words).chain(merges.iter().map(|(left, right)| format!("{left}{right}")));
@@ -100,7 +104,7 @@ pub(crate) fn byte_pairs(
 
 /// The first `most` merges: two pieces a line, best first; a version line may stand before them.
 fn parse_merges(bytes: &[u8], most: usize) -> Result<Vec<(String, String)>, TextError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| TextError::invalid("the merges", format!("not UTF-8 ({e})"), "UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|e| TextError::invalid("the list of merges", format!("not UTF-8 ({e})"), "UTF-8"))?;
     let lines = text.lines().enumerate().filter(|(at, line)| !(line.is_empty() || *at == 0 && line.contains("#version")));
     lines
         .take(most)

@@ -20,7 +20,6 @@ mod sentencepiece;
 mod tokenizer;
 
 pub use builtin::Builtin;
-pub use charsmap::Charsmap;
 pub use error::TextError;
 pub use options::{TokenizerKind, TokenizerOptions, WordPieceRules};
 pub use tokenizer::{Encoding, SpecialIds, Tokenizer};

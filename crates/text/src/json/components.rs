@@ -19,8 +19,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::pre_tokenizers::whitespace::{Whitespace, WhitespaceSplit};
 
+use crate::TextError;
+use crate::charsmap::Charsmap;
 use crate::clip::{PATTERN, SPACES};
-use crate::{Charsmap, TextError};
 
 /// Real files have at most three.
 const MOST: usize = 8;

@@ -72,7 +72,7 @@ pub(crate) fn read(bytes: &[u8], rules: WordPieceRules) -> Result<Parts, TextErr
         return Err(TextError::invalid("`post_processor`", format!("{prefix:?} … {suffix:?}"), "ids of the vocabulary"));
     }
     let pad = ["<pad>", "[PAD]"].into_iter().find_map(|token| library.id(token)).unwrap_or(eos);
-    let special = SpecialIds { bos, eos, pad, unk: unknown.unwrap_or(eos) };
+    let special = SpecialIds { bos, eos, pad, unk: unknown };
     Ok(Parts { backend: Backend::Library(Box::new(library)), kind, special, prefix, suffix, vocabulary: highest_id as usize + 1 })
 }
 

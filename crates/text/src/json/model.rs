@@ -72,7 +72,7 @@ enum Vocabulary {
 pub(super) struct Model {
     pub wrapper: ModelWrapper,
     pub highest_id: u32,
-    pub unknown: Option<u32>,
+    pub unknown: u32,
 }
 
 impl ModelSpec {
@@ -120,7 +120,7 @@ impl ModelSpec {
             builder = builder.end_of_word_suffix(suffix);
         }
         let ids = self.into_map()?;
-        let (highest_id, unknown) = (highest(&ids), unknown.and_then(|token| ids.get(&token).copied()));
+        let (highest_id, unknown) = (highest(&ids), unknown_id(&ids, unknown.as_deref())?);
         Ok(Model { wrapper: byte_pairs(ids, merges, builder)?.into(), highest_id, unknown })
     }
 
@@ -132,7 +132,7 @@ impl ModelSpec {
         let prefix = self.continuing_subword_prefix.take().unwrap_or_else(|| "##".to_owned());
         let token = self.unk_token.take().unwrap_or_else(|| "[UNK]".to_owned());
         let ids = self.into_map()?;
-        let (highest_id, unknown) = (highest(&ids), ids.get(&token).copied());
+        let (highest_id, unknown) = (highest(&ids), unknown_id(&ids, Some(&token))?);
         let builder = WordPiece::builder().vocab(ids.into_iter().collect::<Vocab>()).max_input_chars_per_word(longest);
         let model = builder.unk_token(token).continuing_subword_prefix(prefix).build().map_err(TextError::library("the vocabulary"))?;
         Ok(Model { wrapper: model.into(), highest_id, unknown })
@@ -147,10 +147,18 @@ impl ModelSpec {
             return Err(TextError::invalid("a piece", format!("{} bytes long (piece {at})", pieces[at].0.len()), "1 to 1024 bytes"));
         }
         let highest_id = pieces.len().saturating_sub(1) as u32;
-        let unknown = self.unk_id.map(|id| id as u32);
+        let unknown = self.unk_id.ok_or_else(|| TextError::invalid("`unk_id`", "missing", "the number of a piece"))? as u32;
         let model = Unigram::from(pieces, self.unk_id, self.byte_fallback).map_err(TextError::library("the vocabulary"))?;
         Ok(Model { wrapper: model.into(), highest_id, unknown })
     }
+}
+
+/// The unknown token must exist: the library would only miss it when a text needs it.
+fn unknown_id(ids: &HashMap<String, u32>, token: Option<&str>) -> Result<u32, TextError> {
+    token.and_then(|token| ids.get(token).copied()).ok_or_else(|| {
+        let found = token.map_or("missing".to_owned(), |token| format!("`{}`", token.chars().take(40).collect::<String>().escape_debug()));
+        TextError::invalid("`unk_token`", found, "a token of the vocabulary")
+    })
 }
 
 fn highest(ids: &HashMap<String, u32>) -> u32 {

@@ -2,7 +2,8 @@
 //!
 //! Follows `Normalizer::Normalize` of sentencepiece 0.2.3. A space is written as U+2581 when the model escapes it.
 use super::proto::NormalizerSpec;
-use crate::{Charsmap, TextError};
+use crate::TextError;
+use crate::charsmap::Charsmap;
 
 /// How a space is written inside pieces.
 const ESCAPED_SPACE: &str = "\u{2581}";

@@ -64,6 +64,9 @@ impl Lattice {
                 entries.push(Entry { bytes: piece.text.as_bytes().into(), id: id as u32, score: piece.score });
             }
         }
+        if entries.is_empty() {
+            return Err(TextError::invalid("the pieces", "special ones alone", "some that spell text"));
+        }
         entries.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
         Ok(Self { pieces: entries, unknown_score: lowest - UNKNOWN_PENALTY })
     }
