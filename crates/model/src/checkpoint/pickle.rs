@@ -225,11 +225,11 @@ impl<'a> Machine<'a> {
                     self.push(Object::Sequence(items))?;
                 }
                 b't' | b'l' | 0x91 => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_mark()?;
                     self.push(Object::Sequence(items))?;
                 }
                 b'd' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_mark()?;
                     self.push(Object::Dict(Vec::new()))?;
                     self.set_items(&items)?;
                 }
@@ -238,7 +238,7 @@ impl<'a> Machine<'a> {
                     self.append(&[item])?;
                 }
                 b'e' | 0x90 => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_mark()?;
                     self.append(&items)?;
                 }
                 b's' => {
@@ -247,7 +247,7 @@ impl<'a> Machine<'a> {
                     self.set_items(&items)?;
                 }
                 b'u' => {
-                    let items = self.to_mark()?;
+                    let items = self.pop_mark()?;
                     self.set_items(&items)?;
                 }
 
@@ -257,7 +257,7 @@ impl<'a> Machine<'a> {
                     self.within("marks on the pickle's stack", self.marks.len())?;
                 }
                 b'0' => _ = self.pop()?,
-                b'1' => _ = self.to_mark()?,
+                b'1' => _ = self.pop_mark()?,
                 b'2' => {
                     let top = self.top()?;
                     self.push_id(top)?;
@@ -383,7 +383,7 @@ impl<'a> Machine<'a> {
         self.depth(1).map(|at| self.stack[at])
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, Fault> {
+    fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
         let mark = self.marks.pop().ok_or_else(|| self.fault("it goes back to a mark it never set"))?;
         Ok(self.stack.split_off(mark))
     }
