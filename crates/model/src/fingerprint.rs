@@ -4,44 +4,40 @@
 //! every parameter its name here, type, shape and a sample of its bytes as the graph sees them. So a model has one fingerprint in all
 //! layouts, and another after it was trained further or rounded to another type. The sample is the whole of a small tensor and three blocks
 //! of a large one, so that gigabytes of weights cost some megabytes of reading; a change of a few rows of a large table can go unseen.
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io;
 
 use hua_graph::Tensor;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::spec::TOKENIZER_FILES;
-use crate::{ModelError, ModelSpec, Tower};
+use crate::source::Companion;
+use crate::{ModelSpec, Tower};
 
 /// Changes when the digest is made otherwise.
 const SCHEME: &str = "hua model 1";
 /// Bytes of each sampled block.
 const BLOCK: usize = 4096;
+/// A tokenizer's file longer than this is none.
+const LONGEST_FILE: u64 = 128 << 20;
 
-/// The fingerprint of a model; `spec`'s own is not looked at. `memory` is the files of a model that is part of the program.
+/// The fingerprint of a model with these towers, of images and of texts, and these files of its tokenizer. `spec`'s own is not looked at.
 ///
 /// # Errors
 /// If a file of the tokenizer cannot be read.
-pub(crate) fn fingerprint(spec: &ModelSpec, image: &Tower, text: &Tower, logit_scale: f32, memory: &[(&str, &[u8])]) -> Result<String, ModelError> {
+pub(crate) fn fingerprint(spec: &ModelSpec, towers: [&Tower; 2], logit_scale: f32, tokenizer: &[(&str, Companion)]) -> io::Result<String> {
     let mut digest = Sha256::new();
     let data = (SCHEME, &spec.image, &spec.text, &spec.preprocessing, spec.tokenizer.kind);
     line(&mut digest, &sorted(&serde_json::to_value(data).expect("plain data is JSON")));
     digest.update(logit_scale.to_le_bytes());
-    for tower in [image, text] {
+    for tower in towers {
         for (param, tensor) in tower.graph.params().iter().zip(tower.weights.tensors()) {
             line(&mut digest, &format!("{} {} {:?}", param.name, tensor.dtype(), tensor.shape()));
             sample(&mut digest, tensor);
         }
     }
-    if let Some(folder) = &spec.tokenizer.folder {
-        for file in TOKENIZER_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()) {
-            whole(&mut digest, &file).map_err(ModelError::io(&file))?;
-        }
-    }
-    for (_, bytes) in TOKENIZER_FILES.iter().filter_map(|name| memory.iter().find(|(file, _)| file == name)) {
-        digest.update(Sha256::digest(bytes));
+    for (name, file) in tokenizer {
+        line(&mut digest, name);
+        digest.update(Sha256::digest(file.read(LONGEST_FILE)?));
     }
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -59,20 +55,6 @@ fn sample(digest: &mut Sha256, tensor: &Tensor) {
     for start in [0, (bytes.len() - BLOCK) / 2, bytes.len() - BLOCK] {
         digest.update(&bytes[start..start + BLOCK]);
     }
-}
-
-fn whole(digest: &mut Sha256, path: &Path) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
-    let mut block = vec![0; 1 << 16];
-    let mut file_digest = Sha256::new();
-    loop {
-        match file.read(&mut block)? {
-            0 => break,
-            n => file_digest.write_all(&block[..n])?,
-        }
-    }
-    digest.update(file_digest.finalize());
-    Ok(())
 }
 
 /// JSON with sorted keys, whatever order the map keeps.

@@ -24,5 +24,5 @@ pub use error::{Mismatch, Misshapen, ModelError};
 pub use family::{FAMILIES, Family, Towers, family};
 pub use model::{Model, OpenOptions, Tower};
 pub use preset::{Preset, preset, presets};
-pub use source::{Settings, Source};
+pub use source::{Settings, Source, StaticFiles};
 pub use spec::{ModelSpec, Preprocessing, TokenizerKind, TokenizerSpec};

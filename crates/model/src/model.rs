@@ -9,8 +9,8 @@ use crate::family::{self, Family, Towers, recognise};
 use crate::fingerprint::fingerprint;
 use crate::layout::Layout;
 use crate::load::Loader;
-use crate::source::Source;
-use crate::spec::TOKENIZER_FILES;
+use crate::source::{Companion, Source};
+use crate::spec::{PREPROCESSOR, TOKENIZER_FILES, TOKENIZER_SETTINGS};
 use crate::{ModelError, ModelSpec, Preprocessing, TokenizerSpec};
 
 /// `model_max_length` above this means "none": transformers writes 10^30.
@@ -37,8 +37,8 @@ pub struct Model {
     /// From texts to embeddings.
     pub text: Tower,
     pub(crate) logit_scale: Tensor,
-    /// Folders whose tokenizer and preprocessor files go along when the model is written.
-    pub(crate) folders: Vec<PathBuf>,
+    /// The files that go along when the model is written, by name.
+    pub(crate) companions: Vec<(&'static str, Companion)>,
 }
 
 /// What the caller knows better than the files.
@@ -129,7 +129,7 @@ struct Pictures {
     tower: Tower,
     logit_scale: Tensor,
     preprocessing: Preprocessing,
-    folders: Vec<PathBuf>,
+    preprocessor_file: Option<Companion>,
 }
 
 fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, options: &OpenOptions) -> Result<Model, ModelError> {
@@ -148,14 +148,14 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
     loader.check()?;
 
     let text = text_plan.read(source)?;
-    let mut pictures = match (image, &options.image_from) {
+    let pictures = match (image, &options.image_from) {
         (Some((sizes, plan, logit_scale)), None) => {
-            let preprocessing = match source.settings("preprocessor_config.json") {
+            let preprocessing = match source.settings(PREPROCESSOR) {
                 Some(settings) => Preprocessing::File(settings.clone().into()),
                 None => family.preprocessing(sizes.image_size()),
             };
             let logit_scale = source.checkpoint().tensor(&logit_scale)?;
-            Pictures { tower: plan.read(source)?, sizes, logit_scale, preprocessing, folders: vec![] }
+            Pictures { tower: plan.read(source)?, sizes, logit_scale, preprocessing, preprocessor_file: source.companion(PREPROCESSOR) }
         }
         (None, Some(other)) => pictures_of(other, path, sizes.embedding_width())?,
         (None, None) => return Err(ModelError::NoImageTower { path: path.to_owned(), width: sizes.embedding_width() }),
@@ -166,30 +166,33 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
         return Err(ModelError::LogitScale { path: path.to_owned(), found });
     }
 
+    let tokenizer: Vec<_> = TOKENIZER_FILES.iter().filter_map(|&file| Some((file, source.companion(file)?))).collect();
     let mut spec = ModelSpec {
         family: family.name().to_owned(),
         layout: layout.name.to_owned(),
         embedding_width: sizes.embedding_width(),
         context_length: context_length(source, family, &sizes, options),
-        tokenizer: TokenizerSpec { kind: family.tokenizer(), folder: source.folder().filter(|f| has_tokenizer(f)).map(Path::to_owned) },
+        tokenizer: TokenizerSpec { kind: family.tokenizer(), folder: source.folder().filter(|_| !tokenizer.is_empty()).map(Path::to_owned) },
         image: pictures.sizes,
         text: sizes,
         preprocessing: pictures.preprocessing,
         fingerprint: String::new(),
     };
-    spec.fingerprint = fingerprint(&spec, &pictures.tower, &text, found, source.memory())?;
-    pictures.folders.splice(0..0, source.folder().map(Path::to_owned));
-    Ok(Model { spec, image: pictures.tower, text, logit_scale: pictures.logit_scale, folders: pictures.folders })
+    spec.fingerprint = fingerprint(&spec, [&pictures.tower, &text], found, &tokenizer).map_err(ModelError::io(path))?;
+    let settings = TOKENIZER_SETTINGS.iter().filter_map(|&file| Some((file, source.companion(file)?)));
+    let companions = tokenizer.into_iter().chain(settings).chain(pictures.preprocessor_file.map(|file| (PREPROCESSOR, file))).collect();
+    Ok(Model { spec, image: pictures.tower, text, logit_scale: pictures.logit_scale, companions })
 }
 
 /// The picture side of another model, for a text tower of that width in `text_path`.
 fn pictures_of(other: &Path, text_path: &Path, width: usize) -> Result<Pictures, ModelError> {
-    let Model { spec, image, logit_scale, folders, .. } = Model::open(other, &OpenOptions::default())?;
+    let Model { spec, image, logit_scale, companions, .. } = Model::open(other, &OpenOptions::default())?;
     if spec.embedding_width != width {
         let (text_path, image_path) = (text_path.to_owned(), other.to_owned());
         return Err(ModelError::Pair { text_path, text: width, image_path, image: spec.embedding_width });
     }
-    Ok(Pictures { sizes: spec.image, tower: image, logit_scale, preprocessing: spec.preprocessing, folders })
+    let preprocessor_file = companions.into_iter().find(|(name, _)| *name == PREPROCESSOR).map(|(_, file)| file);
+    Ok(Pictures { sizes: spec.image, tower: image, logit_scale, preprocessing: spec.preprocessing, preprocessor_file })
 }
 
 fn context_length(source: &Source, family: &dyn Family, text: &TextTower, options: &OpenOptions) -> usize {
@@ -198,10 +201,6 @@ fn context_length(source: &Source, family: &dyn Family, text: &TextTower, option
     let told = told.filter(|n| (1..=NO_LIMIT).contains(n)).and_then(|n| usize::try_from(n).ok());
     let usual = family.context_length(text).min(told.unwrap_or(longest));
     options.context_length.unwrap_or(usual).clamp(1, longest.max(1))
-}
-
-fn has_tokenizer(folder: &Path) -> bool {
-    TOKENIZER_FILES.iter().any(|file| folder.join(file).is_file())
 }
 
 /// The number that a tensor of one element holds.

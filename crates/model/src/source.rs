@@ -1,14 +1,15 @@
 //! What a model is opened from: a checkpoint and the files beside it.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::ModelError;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 
 /// A file of settings longer than this is none.
 const LONGEST_SETTINGS: u64 = 16 << 20;
@@ -21,11 +22,44 @@ const FOLDER_FILES: [&str; 4] = ["model.safetensors", "model.safetensors.index.j
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
-    folder: Option<PathBuf>,
+    files: Files,
     checkpoint: Checkpoint,
     prefix: String,
     settings: BTreeMap<&'static str, Settings>,
-    memory: &'static [(&'static str, &'static [u8])],
+}
+
+/// Files by name, part of the program.
+pub type StaticFiles = [(&'static str, &'static [u8])];
+
+/// Where the files beside the weights are.
+#[derive(Debug)]
+enum Files {
+    Folder(PathBuf),
+    /// A file of weights alone.
+    None,
+    Static(&'static StaticFiles),
+}
+
+/// A file beside the weights.
+#[derive(Clone, Debug)]
+pub(crate) enum Companion {
+    Path(PathBuf),
+    Static(&'static [u8]),
+}
+
+impl Companion {
+    /// Its content, if that is at most `longest` bytes.
+    pub(crate) fn read(&self, longest: u64) -> io::Result<Cow<'static, [u8]>> {
+        let too_long = || io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {longest} bytes"));
+        match self {
+            Self::Path(path) => {
+                let mut bytes = vec![];
+                File::open(path)?.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
+                if bytes.len() as u64 > longest { Err(too_long()) } else { Ok(bytes.into()) }
+            }
+            Self::Static(bytes) => Ok((*bytes).into()),
+        }
+    }
 }
 
 /// A file of settings, as it was read.
@@ -44,33 +78,35 @@ impl Source {
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let checkpoint = Checkpoint::open(path)?;
         let named_as_in_folder = path.file_name().is_some_and(|name| FOLDER_FILES.iter().any(|file| name == *file));
-        let folder = if path.is_dir() { Some(path) } else { path.parent().filter(|_| named_as_in_folder) };
-        let mut settings = BTreeMap::new();
-        for file in SETTINGS {
-            let Some(path) = folder.map(|folder| folder.join(file)).filter(|path| path.is_file()) else { continue };
-            settings.insert(file, parse_settings(&path, &read_settings(&path)?)?);
-        }
-        Ok(Self { path: path.to_owned(), folder: folder.map(Path::to_owned), prefix: wrapper(&checkpoint), checkpoint, settings, memory: &[] })
+        let files = match path.parent() {
+            _ if path.is_dir() => Files::Folder(path.to_owned()),
+            Some(parent) if named_as_in_folder => Files::Folder(parent.to_owned()),
+            _ => Files::None,
+        };
+        Self::new(path.to_owned(), files, checkpoint)
     }
 
-    /// A model folder that is part of the program: its `files` by name, with `model.safetensors` among them. `name` is for messages.
+    /// The model called `name` whose files are part of the program, weights among them under one of the hubs' usual names.
     ///
     /// # Errors
-    /// As [`Self::open`].
-    pub fn from_memory(name: &str, files: &'static [(&'static str, &'static [u8])]) -> Result<Self, ModelError> {
-        let file = |name: &str| files.iter().find(|(file, _)| *file == name).map_or(&[][..], |(_, bytes)| *bytes);
-        let path = Path::new(name);
-        let checkpoint = Checkpoint::from_storage(&path.join(FOLDER_FILES[0]), Arc::new(file(FOLDER_FILES[0])))?;
-        let mut settings = BTreeMap::new();
-        for name in SETTINGS.into_iter().filter(|name| !file(name).is_empty()) {
-            settings.insert(name, parse_settings(&path.join(name), file(name))?);
-        }
-        Ok(Self { path: path.to_owned(), folder: None, prefix: wrapper(&checkpoint), checkpoint, settings, memory: files })
+    /// As [`Self::open`]; [`CheckpointError::NoWeights`] if there are no weights.
+    pub fn from_memory(name: &str, files: &'static StaticFiles) -> Result<Self, ModelError> {
+        let path = PathBuf::from(name);
+        let weights = files.iter().find(|(file, _)| FOLDER_FILES.contains(file));
+        let (file, bytes) = weights.ok_or_else(|| CheckpointError::NoWeights { path: path.clone(), foreign: vec![] })?;
+        let checkpoint = Checkpoint::from_storage(&path.join(file), Arc::new(*bytes))?;
+        Self::new(path, Files::Static(files), checkpoint)
     }
 
-    /// The files of [`Self::from_memory`].
-    pub(crate) fn memory(&self) -> &'static [(&'static str, &'static [u8])] {
-        self.memory
+    fn new(path: PathBuf, files: Files, checkpoint: Checkpoint) -> Result<Self, ModelError> {
+        let mut this = Self { path, files, prefix: wrapper(&checkpoint), checkpoint, settings: BTreeMap::new() };
+        for file in SETTINGS {
+            let Some(content) = this.companion(file) else { continue };
+            let path = this.settings_path(file);
+            let bytes = content.read(LONGEST_SETTINGS).map_err(ModelError::io(&path))?;
+            this.settings.insert(file, parse_settings(&path, &bytes)?);
+        }
+        Ok(this)
     }
 
     /// What was opened.
@@ -80,7 +116,16 @@ impl Source {
 
     /// The folder around the weights, if it belongs to them.
     pub fn folder(&self) -> Option<&Path> {
-        self.folder.as_deref()
+        if let Files::Folder(folder) = &self.files { Some(folder) } else { None }
+    }
+
+    /// The file of that name beside the weights, if there is one.
+    pub(crate) fn companion(&self, name: &str) -> Option<Companion> {
+        match &self.files {
+            Files::Folder(folder) => Some(folder.join(name)).filter(|path| path.is_file()).map(Companion::Path),
+            Files::None => None,
+            Files::Static(files) => files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| Companion::Static(bytes)),
+        }
     }
 
     /// The weights.
@@ -120,7 +165,7 @@ impl Source {
 
     /// Where a file of settings is, or would be.
     pub fn settings_path(&self, file: &str) -> PathBuf {
-        self.folder.as_deref().unwrap_or(&self.path).join(file)
+        self.folder().unwrap_or(&self.path).join(file)
     }
 }
 
@@ -130,12 +175,6 @@ impl Source {
 /// [`ModelError::Json`].
 pub(crate) fn parse_settings(path: &Path, json: &[u8]) -> Result<Settings, ModelError> {
     serde_json::from_slice(json).map_err(|source| ModelError::Json { path: path.to_owned(), source })
-}
-
-fn read_settings(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let mut bytes = vec![];
-    File::open(path).and_then(|file| file.take(LONGEST_SETTINGS).read_to_end(&mut bytes)).map_err(ModelError::io(path))?;
-    Ok(bytes)
 }
 
 fn wrapper(checkpoint: &Checkpoint) -> String {

@@ -54,7 +54,8 @@ pub enum Preprocessing {
 pub struct TokenizerSpec {
     /// What kind of tokenizer it is.
     pub kind: TokenizerKind,
-    /// The folder with its files; without one, the family's well-known vocabulary is meant.
+    /// The folder with its files. Without one, the kind's well-known vocabulary is meant; a model that is part of the program has its
+    /// files there, too.
     pub folder: Option<PathBuf>,
 }
 
@@ -80,3 +81,7 @@ pub(crate) const TOKENIZER_FILES: [&str; 7] = [
     "bpe_simple_vocab_16e6.txt.gz",
     "bpe_simple_vocab_16e6.txt",
 ];
+/// Settings beside them.
+pub(crate) const TOKENIZER_SETTINGS: [&str; 3] = ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"];
+/// What pictures go through.
+pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
