@@ -301,9 +301,10 @@ fn redirect(from: &Uri, answer: &Answer) -> Result<Uri, Failure> {
 
 /// Sorts the client's errors: what cannot pass by waiting is final.
 fn transport(url: &str, error: ureq::Error) -> Failure {
-    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    // rustls reports a certificate it does not trust as `InvalidData`.
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable};
     let passing = match &error {
-        ureq::Error::Io(error) => !matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable),
+        ureq::Error::Io(error) => !matches!(error.kind(), ConnectionRefused | HostUnreachable | InvalidData | NetworkUnreachable),
         ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::Protocol(_) => true,
         _ => false,
     };
