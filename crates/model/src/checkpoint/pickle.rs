@@ -13,12 +13,12 @@ use super::bytes::Cursor;
 use super::element::ElementType;
 use super::error::Fault;
 
-/// A pickle of a model with 2,000 tensors and its optimizer has about 600 kB.
+/// A pickle of 2,000 tensors and their optimizer has about 1 MB.
 pub(super) const MAX_BYTES: usize = 16 << 20;
-/// Objects, marks and entries of the memo; an honest pickle of [`MAX_BYTES`] stays below.
-const MAX_OBJECTS: usize = 1 << 20;
+/// Objects, marks and entries of the memo. A tensor takes some 20 objects, so this is 4,000 tensors and their optimizer.
+const MAX_OBJECTS: usize = 1 << 18;
 /// Pushes, and items copied from one object into another: what bounds the length of all lists together.
-const MAX_WORK: usize = 1 << 22;
+const MAX_WORK: usize = 1 << 20;
 
 /// What a tensor's shape and strides count for.
 const TENSOR_WORK: usize = 16;

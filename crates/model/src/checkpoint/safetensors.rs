@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Component, Path};
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::element::ElementType;
 use super::entry::{Claim, Entry};
@@ -16,6 +16,9 @@ use super::error::Fault;
 
 /// The format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
+/// Tensors, or entries of the metadata or of an index: no honest file comes near, and a name costs far more than its bytes.
+const MAX_NAMES: usize = 1 << 16;
+const MAX_DIMENSIONS: usize = 16;
 const METADATA: &str = "__metadata__";
 
 /// What a header says: tensors in the order of their bytes, and the free text.
@@ -47,7 +50,7 @@ pub(super) fn read(file: &[u8], index: usize) -> Result<Header, Fault> {
     let mut covered = 0;
     let mut previous = String::new();
     let mut tensors = Vec::with_capacity(infos.len());
-    for (name, Info { dtype, shape, data_offsets: (start, end) }) in infos {
+    for (name, Info { dtype, shape: Shape(shape), data_offsets: (start, end) }) in infos {
         if start > end || end > bytes {
             return Err(Fault::Range { name, start, end, len: bytes });
         }
@@ -123,9 +126,12 @@ struct Raw {
 #[derive(Deserialize)]
 struct Info {
     dtype: String,
-    shape: Vec<u64>,
+    shape: Shape,
     data_offsets: (u64, u64),
 }
+
+/// A shape with so many dimensions as a tensor can have.
+struct Shape(Vec<u64>);
 
 /// A JSON object whose names stand once each.
 struct Unique(BTreeMap<String, String>);
@@ -145,6 +151,7 @@ impl<'de> Deserialize<'de> for Raw {
                     if !names.insert(name.clone()) {
                         return Err(twice(&name));
                     }
+                    check_count(names.len())?;
                     if name == METADATA {
                         raw.metadata = map.next_value::<Option<Unique>>()?.map(|pairs| pairs.0).unwrap_or_default();
                     } else {
@@ -172,12 +179,40 @@ impl<'de> Deserialize<'de> for Unique {
                     if pairs.insert(name.clone(), value).is_some() {
                         return Err(twice(&name));
                     }
+                    check_count(pairs.len())?;
                 }
                 Ok(pairs)
             }
         }
         deserializer.deserialize_map(Pairs).map(Self)
     }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Dimensions;
+        impl<'de> Visitor<'de> for Dimensions {
+            type Value = Vec<u64>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX_DIMENSIONS} dimensions")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(dimension) = sequence.next_element()? {
+                    shape.push(dimension);
+                    if shape.len() > MAX_DIMENSIONS {
+                        return Err(A::Error::invalid_length(shape.len(), &self));
+                    }
+                }
+                Ok(shape)
+            }
+        }
+        deserializer.deserialize_seq(Dimensions).map(Self)
+    }
+}
+
+fn check_count<E: Error>(count: usize) -> Result<(), E> {
+    if count > MAX_NAMES { Err(E::custom(format_args!("more than {MAX_NAMES} names"))) } else { Ok(()) }
 }
 
 fn twice<E: Error>(name: &str) -> E {
