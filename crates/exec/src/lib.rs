@@ -10,6 +10,7 @@ mod shapes;
 use std::fmt;
 
 use hua_graph::{Graph, Kind, TensorError, Weights};
+use hua_kernels::PoolError;
 
 pub use batch::{Batch, Rows};
 pub use cpu::Cpu;
@@ -74,6 +75,9 @@ pub enum ExecError {
         /// Those there are.
         known: String,
     },
+    /// Threads could not be started.
+    #[error(transparent)]
+    Threads(#[from] PoolError),
     /// A weight that cannot be read as numbers.
     #[error(transparent)]
     Tensor(#[from] TensorError),

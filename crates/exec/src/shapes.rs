@@ -14,7 +14,7 @@ pub(crate) struct Length {
 }
 
 impl Length {
-    const ONE: Self = Self { of_ids: false, plus: 1 };
+    pub(crate) const ONE: Self = Self { of_ids: false, plus: 1 };
 
     pub(crate) fn rows(self, ids: usize) -> usize {
         if self.of_ids { ids + self.plus } else { self.plus }
@@ -72,7 +72,7 @@ impl Shapes {
             (Batch::Images(pixels), Kind::Image { channels, height, width }) => {
                 let size = channels * height * width;
                 if !pixels.len().is_multiple_of(size) {
-                    let found = format!("{} numbers, no multiple of {size},", pixels.len());
+                    let found = format!("{} numbers, no multiple of {size}", pixels.len());
                     return Err(ExecError::Input { found, wanted: self.input });
                 }
                 Items { ids: &[], pixels, count: pixels.len() / size }
@@ -114,7 +114,14 @@ pub(crate) struct Items<'a> {
     pub(crate) count: usize,
 }
 
-impl Items<'_> {
+impl<'a> Items<'a> {
+    /// Some of the items.
+    pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Items<'a> {
+        let size = self.pixels.len() / self.count.max(1);
+        let ids = self.ids.get(range.clone()).unwrap_or_default();
+        Self { ids, pixels: &self.pixels[range.start * size..range.end * size], count: range.len() }
+    }
+
     /// Ids of an item; 0 for an image.
     pub(crate) fn length(&self, item: usize) -> usize {
         self.ids.get(item).map_or(0, Vec::len)

@@ -171,13 +171,14 @@ unsafe fn exponentials<S: Simd>(x: &mut [f32], scale: f32) -> f32 {
         for &x in stored[..S::LANES].iter().chain(&x[whole..]) {
             most = most.max(x);
         }
-        let of = |x| exp::<S>(S::mul(S::sub(x, S::splat(most)), S::splat(scale)));
+        let (most, scale) = (S::splat(most), S::splat(scale));
         for i in (0..whole).step_by(S::LANES) {
-            S::store(at.add(i), of(S::load(at.add(i))));
+            S::store(at.add(i), exp::<S>(S::mul(S::sub(S::load(at.add(i)), most), scale)));
         }
         if whole < x.len() {
             let rest = x.len() - whole;
-            S::store_first(at.add(whole), rest, of(S::load_first(at.add(whole), rest)));
+            let last = S::load_first(at.add(whole), rest);
+            S::store_first(at.add(whole), rest, exp::<S>(S::mul(S::sub(last, most), scale)));
         }
         sum::<S, false>(x)
     }

@@ -1,0 +1,10 @@
+//! The rewritings of a plan. Each keeps every wanted number to the bit, but for `fold_batch_norm`, which rounds differently.
+mod fold;
+mod fuse;
+mod narrow;
+mod stack;
+
+pub(crate) use fold::fold_batch_norm;
+pub(crate) use fuse::fuse_epilogues;
+pub(crate) use narrow::narrow_to_picked;
+pub(crate) use stack::stack_qkv;
