@@ -5,6 +5,8 @@
 //! written out here: drop `Cc`, `Cf`, NUL and U+FFFD; spaces around ideographs; lower case; NFD without `Mn`; split at
 //! punctuation. Its training and evaluation (`training/data.py`, `eval/data.py`) lower-case and straighten the double
 //! quotes before that; the public `tokenize()` does not, which turns them into `[UNK]`.
+//!
+//! Categories are those of a newer Unicode than Python's; the vocabulary knows no character assigned in between.
 use std::collections::HashMap;
 
 use tokenizers::Model;
@@ -22,6 +24,9 @@ const CN_CLIP_WORD: usize = 200;
 const HUGGING_FACE_WORD: usize = 100;
 /// The tokens that Hugging Face recognises in a text.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// A `vocab.txt` in bytes; the Chinese one has 109,540.
+const LARGEST: u64 = 4 << 20;
 
 /// What `tokenizer_config.json` may say about Hugging Face's rules.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,7 @@ impl Default for BertCase {
 
 /// The ids of a `vocab.txt`: one token a line, its number is its id.
 pub(crate) fn read_vocabulary(bytes: &[u8]) -> Result<HashMap<String, u32>, TextError> {
+    TextError::limit(bytes, LARGEST)?;
     let text = std::str::from_utf8(bytes).map_err(|e| TextError::invalid("the vocabulary", format!("not UTF-8 ({e})"), "UTF-8"))?;
     // Both readers of reference split at line feeds alone: U+2028 is a token of the Chinese vocabulary.
     let lines = text.strip_suffix('\n').unwrap_or(text).split('\n');

@@ -8,8 +8,8 @@
 //! fast tokenizer of Hugging Face looks up graphemes and takes the *shortest* key. See `sentencepiece/normalize.rs`.
 use crate::TextError;
 
-/// Larger than any published table by a factor of four (XLM-R's has 237,539 bytes).
-const LIMIT: usize = 1 << 20;
+/// In bytes; XLM-R's table has 237,539.
+const LARGEST: u64 = 1 << 20;
 /// In bytes. U+FDFA, the longest of Unicode, becomes 33; without a bound a short text could become gigabytes.
 const LONGEST_REPLACEMENT: usize = 256;
 const WANTED: &str = "a double array whose every step stays inside, then UTF-8 replacements";
@@ -25,9 +25,7 @@ impl Charsmap {
     /// Reads the table; refuses one in which a walk could leave the trie or the replacements.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, TextError> {
         let invalid = |found: &str| TextError::invalid("the precompiled charsmap", found, WANTED);
-        if bytes.len() > LIMIT {
-            return Err(TextError::TooLarge { found: bytes.len() as u64, limit: LIMIT as u64 });
-        }
+        TextError::limit(bytes, LARGEST)?;
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| invalid("shorter than its own length"))?;
         let length = u32::from_le_bytes(*length) as usize;
         if length > rest.len() || !length.is_multiple_of(4) || length == 0 {

@@ -31,11 +31,13 @@ const END: &str = "<|endoftext|>";
 const WORD_END: &str = "</w>";
 /// OpenAI uses the first 48,894 of the 262,144 merges of its file: 49,408 ids less 512 bytes and 2 special tokens.
 pub(crate) const OPENAI_MERGES: usize = 49_152 - 256 - 2;
-/// The unpacked file has 3.2 MB.
-const LARGEST_MERGES: u64 = 16 << 20;
+/// Either file in bytes, unpacked; OpenAI's merges have 3.2 million.
+const LARGEST: u64 = 16 << 20;
 
 /// From the two files of the Hugging Face layout.
 pub(crate) fn from_vocabulary(vocabulary: &[u8], merges: &[u8]) -> Result<Parts, TextError> {
+    TextError::limit(vocabulary, LARGEST)?;
+    TextError::limit(merges, LARGEST)?;
     let vocabulary: HashMap<String, u32> = serde_json::from_slice(vocabulary)?;
     clip(vocabulary, parse_merges(merges, usize::MAX)?)
 }
@@ -44,14 +46,12 @@ pub(crate) fn from_vocabulary(vocabulary: &[u8], merges: &[u8]) -> Result<Parts,
 pub(crate) fn from_merges(bytes: &[u8]) -> Result<Parts, TextError> {
     let mut unpacked = Vec::new();
     let plain = if bytes.starts_with(&[0x1f, 0x8b]) {
-        GzDecoder::new(bytes).take(LARGEST_MERGES + 1).read_to_end(&mut unpacked)?;
+        GzDecoder::new(bytes).take(LARGEST + 1).read_to_end(&mut unpacked)?;
         &unpacked
     } else {
         bytes
     };
-    if plain.len() as u64 > LARGEST_MERGES {
-        return Err(TextError::TooLarge { found: plain.len() as u64, limit: LARGEST_MERGES });
-    }
+    TextError::limit(plain, LARGEST)?;
     let merges = parse_merges(plain, OPENAI_MERGES)?;
     // The ids of the special tokens follow from the number of merges, so a file cut short would be silently wrong.
     if merges.len() != OPENAI_MERGES {

@@ -74,6 +74,12 @@ impl TextError {
         Self::Invalid { what, found: found.into(), wanted }
     }
 
+    /// Refuses content larger than `limit` bytes, before anything is made of it.
+    pub(crate) fn limit(bytes: &[u8], limit: u64) -> Result<(), Self> {
+        let found = bytes.len() as u64;
+        if found > limit { Err(Self::TooLarge { found, limit }) } else { Ok(()) }
+    }
+
     /// A refusal by the library.
     pub(crate) fn library(what: &'static str) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> Self {
         move |source| Self::Library { what, source }

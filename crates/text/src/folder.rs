@@ -19,8 +19,6 @@ const CONFIG: &str = "tokenizer_config.json";
 const WANTED: &str =
     "`tokenizer.json`, `sentencepiece.bpe.model`, `vocab.txt`, `vocab.json` with `merges.txt`, or `bpe_simple_vocab_16e6.txt.gz`";
 
-/// In bytes; the largest real file (XLM-V's `tokenizer.json`, 901,629 pieces) has about 60 MB.
-const LARGEST: u64 = 128 << 20;
 /// A `model_max_length` above this means "none" (transformers writes 10^30).
 const LONGEST_CONTEXT: f64 = 1e6;
 
@@ -134,10 +132,9 @@ impl Tokenizer {
 fn in_file<T>(path: &Path, read: impl FnOnce(&[u8]) -> Result<T, TextError>) -> Result<T, TextError> {
     let content = || {
         let mut bytes = Vec::new();
-        File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(TextError::TooLarge { found: bytes.len() as u64, limit: LARGEST });
-        }
+        // `tokenizer.json` may be the largest; each reader has a limit of its own.
+        File::open(path)?.take(json::LARGEST + 1).read_to_end(&mut bytes)?;
+        TextError::limit(&bytes, json::LARGEST)?;
         read(&bytes)
     };
     content().map_err(|source| TextError::File { path: path.to_owned(), source: Box::new(source) })

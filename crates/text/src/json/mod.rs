@@ -20,6 +20,8 @@ use components::{NormalizerSpec, PreTokenizerSpec};
 use model::{Model, ModelSpec};
 use template::ProcessorSpec;
 
+/// In bytes; XLM-R's has 17 million.
+pub(crate) const LARGEST: u64 = 64 << 20;
 /// Ids beyond this are no model's: the embedding table would not fit.
 const HIGHEST_ID: u32 = 1 << 24;
 /// Real files have up to some thousand.
@@ -46,6 +48,7 @@ struct AddedSpec {
 
 /// Reads a `tokenizer.json`. WordPiece takes the file's own pipeline only under [`WordPieceRules::HuggingFace`].
 pub(crate) fn read(bytes: &[u8], rules: WordPieceRules) -> Result<Parts, TextError> {
+    TextError::limit(bytes, LARGEST)?;
     let file: File = serde_json::from_slice(bytes)?;
     let kind = file.model.kind();
     if kind == TokenizerKind::WordPiece && rules != WordPieceRules::HuggingFace {

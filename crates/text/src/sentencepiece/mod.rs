@@ -22,6 +22,9 @@ use viterbi::Lattice;
 /// The ids of XLM-R, the same in all its models.
 const SPECIAL: SpecialIds = SpecialIds { bos: 0, eos: 2, pad: 1, unk: 3 };
 
+/// In bytes; XLM-R's file has 5 million.
+const LARGEST: u64 = 16 << 20;
+
 /// A tokenizer read from a `.model` file.
 #[derive(Debug)]
 pub(crate) struct SentencePiece {
@@ -31,6 +34,7 @@ pub(crate) struct SentencePiece {
 
 /// Reads a `.model` file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Parts, TextError> {
+    TextError::limit(bytes, LARGEST)?;
     let ModelFile { pieces, normalizer } = proto::parse(bytes)?;
     let vocabulary = pieces.len() + 2;
     let backend = Backend::SentencePiece(SentencePiece { normalizer: Normalizer::new(normalizer)?, lattice: Lattice::new(pieces)? });
