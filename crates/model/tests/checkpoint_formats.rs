@@ -1,4 +1,6 @@
 //! Every format people have weights in, as torch and safetensors write it (`tests/golden/make_checkpoints.py`).
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::{Path, PathBuf};
 
 use hua_model::checkpoint::{Checkpoint, CheckpointError, ElementType, Format, Scalar};

@@ -1,4 +1,6 @@
 //! Files made to do harm, and damaged ones: each is a clear error, soon, and in little memory.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod checkpoint_common;
 
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! Properties of reading: bytes never panic, and safetensors are what the reference says they are.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod checkpoint_common;
 
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! What is written is read back, by hua and by the reference readers.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

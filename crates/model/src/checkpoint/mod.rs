@@ -2,7 +2,7 @@
 //!
 //! It knows formats and no architecture: names are those in the file, prefixes such as `module.` included. Nothing is read
 //! before it is asked for; files are memory-mapped, and a tensor is a view of the map wherever its elements lie in order.
-//! Files are strangers': every length is checked before it is used, and a pickle is read as data ([`pickle`]), never run.
+//! Files are strangers': every length is checked before it is used, and a pickle is read as data (`pickle.rs`), never run.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), hua_model::checkpoint::CheckpointError> {

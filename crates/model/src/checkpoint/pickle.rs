@@ -7,11 +7,14 @@
 //!
 //! Operations as in `Lib/pickletools.py`; names as in `torch/_weights_only_unpickler.py` and, for TorchScript,
 //! `torch/csrc/jit/serialization/pickler.cpp`.
+mod name;
+
 use std::collections::HashMap;
 
 use super::bytes::Cursor;
 use super::element::ElementType;
 use super::error::Fault;
+use name::Name;
 
 /// A pickle of 2,000 tensors and their optimizer has about 1 MB.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -44,35 +47,6 @@ pub(super) enum Object<'a> {
     Storage(StorageRef<'a>),
     Str(&'a str),
     Tensor(Box<TensorRef<'a>>),
-}
-
-/// A name of Python that hua knows as data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
-    /// A class whose instances are data that nobody reads.
-    Inert,
-    /// `torch.jit._pickle.build_intlist` and its kin: the list they are given.
-    List,
-    /// `OrderedDict`, `defaultdict`.
-    Mapping,
-    /// The element type `torch.float32` and its kin.
-    Element(ElementType),
-    /// `torch._utils._rebuild_parameter`: the tensor it is given.
-    Parameter,
-    /// A class of TorchScript, `__torch__.…`.
-    Script,
-    /// `torch.Size`: the tuple it is given.
-    Size,
-    /// `torch.FloatStorage` and its kin; `None` for untyped bytes.
-    Storage(Option<ElementType>),
-    /// `torch._utils._rebuild_tensor`, `_rebuild_tensor_v2`.
-    Tensor,
-    /// `torch._utils._rebuild_tensor_v3`: the element type comes apart from the storage.
-    TensorAndElement,
-    /// `torch._tensor._rebuild_from_type_v2`: a function, a class, the function's arguments.
-    Typed,
-    /// `torch.jit._pickle.restore_type_tag`: a value and its type in words.
-    Tagged,
 }
 
 /// The bytes of tensors, somewhere else in the file.
@@ -447,7 +421,7 @@ impl<'a> Machine<'a> {
     }
 
     fn name(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let known = known(module, name).ok_or_else(|| Fault::Global { global: format!("{module}.{name}") })?;
+        let known = Name::known(module, name).ok_or_else(|| Fault::Global { global: format!("{module}.{name}") })?;
         self.push(Object::Name(known))
     }
 
@@ -547,30 +521,4 @@ impl<'a> Machine<'a> {
             _ => Err(self.fault("a tensor's shape or strides are not a short tuple")),
         }
     }
-}
-
-/// The whole list of what a pickle may name.
-fn known(module: &str, name: &str) -> Option<Name> {
-    let known = match (module, name) {
-        ("collections", "OrderedDict" | "defaultdict") => Name::Mapping,
-        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Name::Tensor,
-        ("torch._utils", "_rebuild_tensor_v3") => Name::TensorAndElement,
-        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Name::Parameter,
-        ("torch._tensor", "_rebuild_from_type_v2") => Name::Typed,
-        ("torch", "Size") => Name::Size,
-        ("torch" | "torch.storage", "UntypedStorage") => Name::Storage(None),
-        ("torch", "Tensor" | "device") | ("torch.nn.parameter", "Parameter") => Name::Inert,
-        ("torch" | "torch.cuda", _) => {
-            let storage = ElementType::from_storage_class(name).map(|element| Name::Storage(Some(element)));
-            return storage.or_else(|| ElementType::from_torch_dtype(name).map(Name::Element));
-        }
-        ("torch.jit._pickle", "restore_type_tag") => Name::Tagged,
-        ("torch.jit._pickle", "build_intlist" | "build_doublelist" | "build_boollist" | "build_tensorlist") => Name::List,
-        ("argparse", "Namespace") | ("numpy", "dtype") | ("_codecs", "encode") => Name::Inert,
-        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Name::Inert,
-        ("builtins" | "__builtin__", "list" | "dict" | "int" | "float" | "set") => Name::Inert,
-        _ if module == "__torch__" || module.starts_with("__torch__.") => Name::Script,
-        _ => return None,
-    };
-    Some(known)
 }
