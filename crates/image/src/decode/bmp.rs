@@ -12,7 +12,7 @@ const FILE_HEADER: usize = 14;
 /// Where the bit field masks are, inside the newer headers and behind the older one.
 const MASKS: usize = FILE_HEADER + 40;
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded<Picture>> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let header = Header::read(bytes)?;
     // The unpacked samples, the pixels, and the file beside them.
     options.limits.check(Format::Bmp, header.width, header.height, 8)?;
@@ -155,7 +155,7 @@ fn run_lengths(data: &[u8], width: usize, height: usize, nibbles: bool) -> Optio
     while out.len() < length {
         let &[count, value] = data.get(at..)?.first_chunk()?;
         at += 2;
-        let sample = |byte: u8, i: usize| if !nibbles { byte } else { byte >> if i % 2 == 0 { 4 } else { 0 } & 15 };
+        let sample = |byte: u8, i: usize| if !nibbles { byte } else { byte >> (4 - 4 * (i % 2)) & 15 };
         match (count, value) {
             (0, 0) => {
                 out.resize(out.len().next_multiple_of(width), 0);

@@ -7,7 +7,7 @@ use super::{DecodeOptions, Decoded};
 use crate::orientation::Orientation;
 use crate::{Error, Format, Mode, Palette, Picture, Result};
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded<Picture>> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let mut settings = gif::DecodeOptions::new();
     settings.set_color_output(ColorOutput::Indexed);
     settings.set_memory_limit(options.limits.max_bytes.try_into().map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));

@@ -52,11 +52,10 @@ pub enum Grey16 {
     Scale,
 }
 
-/// What the header of a file says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decoded<T> {
-    pub picture: T,
-    pub orientation: Orientation,
+/// A picture as stored, and how it is to be turned.
+struct Decoded {
+    picture: Picture,
+    orientation: Orientation,
 }
 
 impl Picture {

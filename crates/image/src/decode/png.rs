@@ -9,7 +9,7 @@ use super::{DecodeOptions, Decoded, Grey16, grey16_picture, stretch, unpack};
 use crate::orientation::Orientation;
 use crate::{Error, Format, Mode, Palette, Picture, Result};
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded<Picture>> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: options.limits.bytes() });
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);

@@ -17,7 +17,7 @@ use crate::{Error, Format, Mode, Palette, Picture, Result};
 const GREY: u16 = 1;
 const PALETTE: u64 = 3;
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded<Picture>> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let mut decoder = open(bytes, options)?;
     let grey_bytes;
     let mut colors = None;
@@ -124,7 +124,7 @@ fn divide_by_alpha(mut picture: Picture) -> Picture {
         for [r, g, b, a] in picture.data.as_chunks_mut().0 {
             let alpha = u32::from(*a);
             for color in [r, g, b] {
-                *color = if alpha == 0 { 0 } else { (u32::from(*color) * 255 / alpha).min(255) as u8 };
+                *color = (u32::from(*color) * 255).checked_div(alpha).unwrap_or(0).min(255) as u8;
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{DecodeOptions, Decoded};
 use crate::orientation::Orientation;
 use crate::{Error, Format, Mode, Picture, Result};
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded<Picture>> {
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     decoder.set_memory_limit(options.limits.bytes());
     let (width, height) = decoder.dimensions();
