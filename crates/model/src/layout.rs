@@ -175,7 +175,9 @@ mod tests {
     fn names_are_translated_by_pattern() {
         assert_eq!(captures("blocks.#.mlp.up.*", "blocks.12.mlp.up.weight").unwrap(), ["12", "weight"]);
         assert_eq!(captures("stage#.#.conv#.weight", "stage4.10.conv2.weight").unwrap(), ["4", "10", "2"]);
-        for (pattern, name) in [("blocks.#.q.*", "blocks..q.weight"), ("q.*", "q.weight.x"), ("q.*", "q."), ("embed.norm#.*", "embed.norm.bias")] {
+        for (pattern, name) in
+            [("blocks.#.q.*", "blocks..q.weight"), ("q.*", "q.weight.x"), ("q.*", "q."), ("embed.norm#.*", "embed.norm.bias")]
+        {
             assert!(captures(pattern, name).is_none(), "{pattern} {name}");
         }
         assert_eq!(filled("layers.#.attn.in_proj_*", &["3", "bias"]), "layers.3.attn.in_proj_bias");

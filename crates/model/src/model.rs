@@ -172,7 +172,10 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
         layout: layout.name.to_owned(),
         embedding_width: sizes.embedding_width(),
         context_length: context_length(source, family, &sizes, options),
-        tokenizer: TokenizerSpec { kind: family.tokenizer(), folder: source.folder().filter(|_| !tokenizer.is_empty()).map(Path::to_owned) },
+        tokenizer: TokenizerSpec {
+            kind: family.tokenizer(),
+            folder: source.folder().filter(|_| !tokenizer.is_empty()).map(Path::to_owned),
+        },
         image: pictures.sizes,
         text: sizes,
         preprocessing: pictures.preprocessing,

@@ -66,8 +66,14 @@ impl Companion {
 pub type Settings = Map<String, Value>;
 
 /// The files of settings that families look at.
-const SETTINGS: [&str; 6] =
-    ["config.json", "open_clip_config.json", "preprocessor_config.json", "text_model_config.json", "tokenizer_config.json", "vision_model_config.json"];
+const SETTINGS: [&str; 6] = [
+    "config.json",
+    "open_clip_config.json",
+    "preprocessor_config.json",
+    "text_model_config.json",
+    "tokenizer_config.json",
+    "vision_model_config.json",
+];
 
 impl Source {
     /// Opens a folder or a file of weights. A file named as the hubs name them stands for its folder; of any other file, such as a

@@ -43,12 +43,20 @@ fn every_golden_opens_with_its_number_of_parameters_and_logit_scale() {
         let model = open(&name);
         let card = json(&golden(&name).join("golden.json"));
         assert_eq!(model.spec.family, card["family"], "{name}");
-        let conditioning: usize = model.text.graph.params().iter().filter(|p| p.name.contains("conditioning")).map(|p| p.shape.iter().product::<usize>()).sum();
+        let conditioning: usize =
+            model.text.graph.params().iter().filter(|p| p.name.contains("conditioning")).map(|p| p.shape.iter().product::<usize>()).sum();
         assert_eq!(Some(model.parameter_count() - conditioning as u64), card["parameters"].as_u64(), "{name}");
         let reference = hua_model::checkpoint::Checkpoint::open(&golden(&name).join("golden.safetensors")).unwrap();
         let logit_scale = reference.tensor("logit_scale").unwrap().to_f32().unwrap()[0];
         assert_eq!(model.logit_scale(), logit_scale, "{name}");
-        println!("{name}: {} {} {} {} {}", model.spec.layout, model.spec.context_length, model.spec.embedding_width, model.spec.image.image_size(), model.spec.fingerprint);
+        println!(
+            "{name}: {} {} {} {} {}",
+            model.spec.layout,
+            model.spec.context_length,
+            model.spec.embedding_width,
+            model.spec.image.image_size(),
+            model.spec.fingerprint
+        );
     }
 }
 

@@ -42,11 +42,11 @@ pub(super) fn graph(sizes: &ResNet) -> Result<Graph, ArchError> {
     let x = g.input(Kind::Image { channels: 3, height: image_size, width: image_size });
     let mut x = g.scope("embed", |g| {
         let x = conv_norm(g, "1", x, window(width / 2, 3, 2));
-        let x = g.act(x, Act::Relu);
+        let x = relu(g, "1", x);
         let x = conv_norm(g, "2", x, window(width / 2, 3, 1));
-        let x = g.act(x, Act::Relu);
+        let x = relu(g, "2", x);
         let x = conv_norm(g, "3", x, window(width, 3, 1));
-        let x = g.act(x, Act::Relu);
+        let x = relu(g, "3", x);
         g.avg_pool(x, 2)
     });
     for (stage, blocks) in layers.into_iter().enumerate() {
@@ -77,9 +77,9 @@ fn bottleneck(g: &mut Builder, x: Value, planes: usize, stride: usize) -> Value 
     let pool = |g: &mut Builder, x| if stride > 1 { g.avg_pool(x, stride) } else { x };
     let out = planes * EXPANSION;
     let y = conv_norm(g, "1", x, window(planes, 1, 1));
-    let y = g.act(y, Act::Relu);
+    let y = relu(g, "1", y);
     let y = conv_norm(g, "2", y, window(planes, 3, 1));
-    let y = g.act(y, Act::Relu);
+    let y = relu(g, "2", y);
     let y = pool(g, y);
     let y = conv_norm(g, "3", y, window(out, 1, 1));
     let shortcut = if stride > 1 || channels(g, x) != out {
@@ -89,7 +89,12 @@ fn bottleneck(g: &mut Builder, x: Value, planes: usize, stride: usize) -> Value 
         x
     };
     let y = g.add(y, shortcut);
-    g.act(y, Act::Relu)
+    relu(g, "3", y)
+}
+
+/// In a scope of its own, so that each has its own name.
+fn relu(g: &mut Builder, which: &str, x: Value) -> Value {
+    g.scope(format_args!("relu{which}"), |g| g.act(x, Act::Relu))
 }
 
 fn conv_norm(g: &mut Builder, which: &str, x: Value, sizes: ConvSizes) -> Value {

@@ -39,7 +39,10 @@ const HUGGING_FACE: Layout = Layout {
         "text_model.roberta.pooler.*",
         "vision_model.embeddings.position_ids",
     ],
-    aliases: &[("vision_model.encoder.layer.", "vision_model.encoder.layers."), ("text_model.roberta.encoder.layers.", "text_model.roberta.encoder.layer.")],
+    aliases: &[
+        ("vision_model.encoder.layer.", "vision_model.encoder.layers."),
+        ("text_model.roberta.encoder.layers.", "text_model.roberta.encoder.layer."),
+    ],
 };
 
 const HEAD: &[Rule] = &[

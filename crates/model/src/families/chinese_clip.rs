@@ -108,7 +108,8 @@ impl Family for ChineseClip {
 /// Sizes from shapes; heads and activation from ModelScope's settings, where they are.
 fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
     let shapes = Shapes { source, family: NAME };
-    let [vision, text] = ["vision_model_config.json", "text_model_config.json"].map(|file| (source.settings_path(file), source.settings(file)));
+    let [vision, text] =
+        ["vision_model_config.json", "text_model_config.json"].map(|file| (source.settings_path(file), source.settings(file)));
     let image_heads = match &vision {
         (path, Some(settings)) => {
             let config = Config::new(path, settings);

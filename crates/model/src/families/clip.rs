@@ -29,7 +29,10 @@ const HUGGING_FACE: Layout = Layout {
     image: &[Group("vision_model.", HF_VISION), Group("vision_model.", HF_BLOCKS), Group("", HF_VISUAL_PROJECTION)],
     text: &[Group("text_model.", HF_CLIP_TEXT), Group("text_model.", HF_BLOCKS), Group("", HF_TEXT_PROJECTION)],
     ignored: &["text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"],
-    aliases: &[("vision_model.encoder.layer.", "vision_model.encoder.layers."), ("text_model.encoder.layer.", "text_model.encoder.layers.")],
+    aliases: &[
+        ("vision_model.encoder.layer.", "vision_model.encoder.layers."),
+        ("text_model.encoder.layer.", "text_model.encoder.layers."),
+    ],
 };
 
 /// OpenAI's state dict, bare or in a TorchScript archive.
@@ -117,6 +120,7 @@ fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
         image_heads = size("vision_cfg", "head_width").zip(size("vision_cfg", "width")).map(|(head, width)| width / head);
     }
     // Unlike Chinese-CLIP's, OpenAI's heads are 64 wide whatever the width.
-    let image = shapes.image(activation, image_heads.or(source.shape("visual.class_embedding").map(|s| s.iter().product::<usize>() / 64)))?;
+    let image =
+        shapes.image(activation, image_heads.or(source.shape("visual.class_embedding").map(|s| s.iter().product::<usize>() / 64)))?;
     Ok(Towers { image: Some(image), text: TextTower::Clip(shapes.clip_text(activation, text_heads)?) })
 }

@@ -30,7 +30,13 @@ const FENGSHEN: Layout = Layout {
     name: "fengshen",
     container: Container::HuggingFace,
     image: &[Group("vision_model.", HF_VISION), Group("vision_model.", HF_BLOCKS), Group("", HF_VISUAL_PROJECTION)],
-    text: &[Group("text_model.", BERT), Group("text_model.", BERT_ATTENTION), Group("text_model.", POOLER), Group("", CLASSIFIER), Group("", HF_TEXT_PROJECTION)],
+    text: &[
+        Group("text_model.", BERT),
+        Group("text_model.", BERT_ATTENTION),
+        Group("text_model.", POOLER),
+        Group("", CLASSIFIER),
+        Group("", HF_TEXT_PROJECTION),
+    ],
     ignored: &["text_model.embeddings.position_ids", "vision_model.embeddings.position_ids", "text_model.pooler.*"],
     aliases: &[("vision_model.encoder.layer.", "vision_model.encoder.layers.")],
 };
@@ -40,7 +46,13 @@ const CLASSIFICATION: Layout = Layout {
     name: "bert-for-sequence-classification",
     container: Container::HuggingFace,
     image: &[],
-    text: &[Group("bert.", BERT), Group("bert.", BERT_ATTENTION), Group("bert.", POOLER), Group("", CLASSIFIER), Group("", HF_TEXT_PROJECTION)],
+    text: &[
+        Group("bert.", BERT),
+        Group("bert.", BERT_ATTENTION),
+        Group("bert.", POOLER),
+        Group("", CLASSIFIER),
+        Group("", HF_TEXT_PROJECTION),
+    ],
     ignored: &["bert.embeddings.position_ids", "bert.pooler.*", "cls.*"],
     aliases: GAMMA_AND_BETA,
 };
@@ -87,7 +99,10 @@ impl Family for Taiyi {
             (config, None)
         } else {
             let embedding = config.size("projection_dim", 512)?;
-            (config.tower("text_config", "text_config_dict")?, Some(config.tower("vision_config", "vision_config_dict")?.vision(embedding)?))
+            (
+                config.tower("text_config", "text_config_dict")?,
+                Some(config.tower("vision_config", "vision_config_dict")?.vision(embedding)?),
+            )
         };
         let rows = |name: &str| source.shape(name).and_then(|shape| shape.first().copied());
         let head = match (rows("classifier.weight"), rows("text_projection.weight")) {

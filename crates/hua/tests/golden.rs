@@ -1,0 +1,64 @@
+//! Every family and layout computes what its reference computes, layer by layer, on every executor.
+mod reading;
+
+use std::path::{Path, PathBuf};
+
+use hua_exec::{Cpu, Device, Reference};
+use hua_model::{Model, OpenOptions};
+use reading::Golden;
+
+/// How far a value may be from the reference's: norm of the difference by norm of the reference. Both sides are f32 arithmetic, and what
+/// was measured is 3 to 10 times less: 1e-6 in transformers, 2.2e-6 after a ResNet's last projection.
+const TOLERANCES: &[(&str, f64)] = &[("_embeds", 1e-5), ("image.final", 5e-6), ("image.stem", 5e-6), ("image.layer", 5e-6), ("", 3e-6)];
+
+fn tolerance(tap: &str) -> f64 {
+    TOLERANCES.iter().find(|(part, _)| tap.contains(part)).expect("the last part is in every name").1
+}
+
+fn goldens() -> Vec<PathBuf> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models");
+    let mut folders: Vec<_> = std::fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 17, "{folders:?}");
+    folders
+}
+
+/// The golden's weights: its `.pt` file, or else its folder.
+fn weights(folder: &Path) -> PathBuf {
+    let mut files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|e| e == "pt")).unwrap_or(folder.to_owned())
+}
+
+fn check(device: &dyn Device) {
+    let mut wrong = vec![];
+    for folder in goldens() {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let model = Model::open(weights(&folder), &OpenOptions::default()).unwrap();
+        let distances = Golden::open(&folder).compare(&model, device);
+        let worst = distances.iter().max_by(|a, b| a.relative.total_cmp(&b.relative)).unwrap();
+        println!(
+            "{name:<26} {:.1e} {:.1e}, worst {:.1e} at {}",
+            distances[0].relative,
+            of(&distances, "text_embeds"),
+            worst.relative,
+            worst.tap
+        );
+        // Not a number is never near enough.
+        wrong.extend(distances.into_iter().filter(|d| !(d.relative <= tolerance(&d.tap))).map(|d| format!("{name}: {d:?}")));
+    }
+    assert!(wrong.is_empty(), "{device:?}:\n{}", wrong.join("\n"));
+}
+
+fn of(distances: &[reading::Distance], tap: &str) -> f64 {
+    distances.iter().find(|d| d.tap == tap).unwrap().relative
+}
+
+#[test]
+fn the_reference_executor_agrees_with_the_reference_code_at_every_tap() {
+    check(&Reference);
+}
+
+#[test]
+fn the_cpu_executor_agrees_with_the_reference_code_at_every_tap() {
+    check(&Cpu { threads: 1 });
+}
