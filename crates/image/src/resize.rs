@@ -3,7 +3,7 @@
 //! What fixes the bytes: filters in f64, the support stretched by the scale when shrinking, weights normalised and
 //! then rounded to 22 bits, and 8 bits again between the two passes. The horizontal pass comes first, except (since
 //! Pillow 13) where the height shrinks by more than twice as many pixels as the width.
-//! `fast_image_resize` was tried first; its fixed point has another precision and its bytes differ.
+//! Own code, since the order of the passes and every rounding show; `fast_image_resize` promises neither.
 //!
 //! What makes it quick in safe Rust: the horizontal pass takes [`LANES`] rows at a time, turned so that the same column
 //! of all of them lies together. One weight then meets a whole vector of bytes, and the compiler writes the SIMD.

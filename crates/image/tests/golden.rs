@@ -1,5 +1,7 @@
 //! Against Pillow 13.0.0 and transformers 5.23.0: bytes and bits, from `tests/golden/image/` (made by `make_image.py` there).
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use hua_image::{Alpha, DecodeOptions, Filter, Mode, Picture, Preprocess};

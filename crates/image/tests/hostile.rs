@@ -1,5 +1,7 @@
 //! Files that lie, stop short or are no pictures: an error, never a panic, and before any large buffer exists.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use hua_image::{DecodeOptions, Error, Limits, Picture, Preprocess};
