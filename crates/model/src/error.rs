@@ -2,7 +2,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use hua_graph::{TensorError, WeightsError};
+use hua_graph::{DType, TensorError, WeightsError};
 
 use crate::arch::ArchError;
 use crate::checkpoint::{Blame, CheckpointError};
@@ -26,6 +26,12 @@ pub enum ModelError {
     /// Its weights cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A model would be replaced.
+    #[error("`{}` is there already, and hua replaces no model", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of settings is not JSON.
     #[error("`{}` is not a JSON object", .path.display())]
     Json {
@@ -131,6 +137,16 @@ pub enum ModelError {
         /// What could stand there.
         wanted: String,
     },
+    /// A number is too large for the type it is to have.
+    #[error("`{name}` holds {found}, which is too large for {dtype}")]
+    Range {
+        /// The tensor.
+        name: String,
+        /// The number.
+        found: f32,
+        /// The type.
+        dtype: DType,
+    },
     /// The weights do not fit the graph that was made for them.
     #[error("`{}`", .path.display())]
     Weights {
@@ -176,11 +192,13 @@ impl ModelError {
             Self::Arch { .. } | Self::Json { .. } | Self::LogitScale { .. } | Self::Weights { .. } | Self::Tensor { .. } => Blame::File,
             Self::Tensors(mismatch) if mismatch.other_family.is_none() => Blame::File,
             Self::Unrecognised { .. } | Self::Value { .. } => Blame::Unsupported,
-            Self::Io { .. }
+            Self::Exists { .. }
+            | Self::Io { .. }
             | Self::Layout { .. }
             | Self::NoConfig { .. }
             | Self::NoImageTower { .. }
             | Self::Pair { .. }
+            | Self::Range { .. }
             | Self::Tensors(_)
             | Self::TwoImageTowers { .. }
             | Self::UnknownFamily { .. } => Blame::Caller,

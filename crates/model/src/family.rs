@@ -37,6 +37,11 @@ pub trait Family: fmt::Debug + Sync {
     /// What its pictures go through where no file says it.
     fn preprocessing(&self, image_size: usize) -> Preprocessing;
 
+    /// The towers as they would be read back from a file that carries no configuration.
+    fn without_config(&self, spec: &ModelSpec) -> Towers {
+        Towers { image: Some(spec.image.clone()), text: spec.text.clone() }
+    }
+
     /// transformers' `config.json` of a model, if transformers knows such models.
     fn config(&self, spec: &ModelSpec) -> Option<Value>;
 }

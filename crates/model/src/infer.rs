@@ -1,6 +1,6 @@
 //! Sizes from shapes, for files that carry no configuration: OpenAI's and cn_clip's `.pt`.
 use crate::ModelError;
-use crate::arch::{Activation, Bert, BertHead, ClipText, EndOfText, ImageTower, ResNet, Vit};
+use crate::arch::{Activation, Bert, BertHead, ClipText, EndOfText, ImageTower, ResNet, TextTower, Vit};
 use crate::error::{Mismatch, Misshapen};
 use crate::source::Source;
 
@@ -15,6 +15,9 @@ const STRIDE: usize = 32;
 /// PyTorch's default for layer norms, and what OpenAI's code leaves.
 const EPS: f32 = 1e-5;
 
+/// BERT's layer norms have another.
+const BERT_EPS: f32 = 1e-12;
+
 /// Reads sizes from the shapes of a checkpoint's tensors.
 pub(crate) struct Shapes<'a> {
     pub(crate) source: &'a Source,
@@ -22,8 +25,8 @@ pub(crate) struct Shapes<'a> {
 }
 
 impl Shapes<'_> {
-    /// OpenAI's image tower of either kind, under `visual.`. `activation` and `heads` are the transformer's.
-    pub(crate) fn image(&self, activation: Activation, heads: Option<usize>) -> Result<ImageTower, ModelError> {
+    /// OpenAI's image tower of either kind, under `visual.`. `activation` and `heads`, by width, are the transformer's.
+    pub(crate) fn image(&self, activation: Activation, heads: impl Fn(usize) -> usize) -> Result<ImageTower, ModelError> {
         if self.source.has_prefix("visual.layer1.") {
             return Ok(ImageTower::ResNet(self.resnet()?));
         }
@@ -31,14 +34,13 @@ impl Shapes<'_> {
         let [positions, _] = self.of("visual.positional_embedding")?;
         let [_, embedding] = self.of("visual.proj")?;
         let [mlp, _] = self.of("visual.transformer.resblocks.0.mlp.c_fc.weight")?;
-        let heads = heads.unwrap_or(if width == HUGE { HUGE_HEADS } else { width / HEAD });
         Ok(ImageTower::Vit(Vit {
             image_size: grid(positions).saturating_mul(patch),
             channels,
             patch,
             width,
             layers: self.count("visual.transformer.resblocks."),
-            heads,
+            heads: heads(width),
             mlp,
             activation,
             eps: EPS,
@@ -81,7 +83,7 @@ impl Shapes<'_> {
         let layers = self.count("bert.encoder.layer.");
         let heads = heads.unwrap_or(width / HEAD);
         let head = BertHead::Project { embedding };
-        Ok(Bert { vocabulary, positions, first_position: 0, types, width, layers, heads, mlp, activation, eps: 1e-12, head })
+        Ok(Bert { vocabulary, positions, first_position: 0, types, width, layers, heads, mlp, activation, eps: BERT_EPS, head })
     }
 
     /// The shape of a tensor that must be there.
@@ -101,6 +103,47 @@ impl Shapes<'_> {
         let index = |name: &str| name.strip_prefix(start)?.split('.').next()?.parse::<usize>().ok();
         self.source.names().filter_map(index).max().map_or(0, |highest| highest.saturating_add(1))
     }
+}
+
+/// What is left of an image tower when only shapes are known.
+pub(crate) fn implied_image(image: &ImageTower, heads: impl Fn(usize) -> usize) -> ImageTower {
+    match image.clone() {
+        ImageTower::ResNet(sizes) => ImageTower::ResNet(ResNet { heads: sizes.width * STRIDE / HEAD, ..sizes }),
+        ImageTower::Vit(sizes) => ImageTower::Vit(Vit {
+            image_size: sizes.image_size / sizes.patch * sizes.patch,
+            heads: heads(sizes.width),
+            activation: Activation::QuickGelu,
+            eps: EPS,
+            ..sizes
+        }),
+    }
+}
+
+/// What is left of a text tower when only shapes are known.
+pub(crate) fn implied_text(text: &TextTower) -> TextTower {
+    match text.clone() {
+        TextTower::Bert(sizes) => {
+            let heads = sizes.width / HEAD;
+            TextTower::Bert(Bert { heads, first_position: 0, activation: Activation::Gelu, eps: BERT_EPS, ..sizes })
+        }
+        TextTower::Clip(sizes) => {
+            let heads = sizes.width / HEAD;
+            // The highest id there is, is the highest of any text that has it.
+            let last = u32::try_from(sizes.vocabulary).ok().map(|n| EndOfText::FirstId(n.saturating_sub(1)));
+            let end_of_text = last.filter(|last| *last == sizes.end_of_text).unwrap_or(EndOfText::HighestId);
+            TextTower::Clip(ClipText { heads, activation: Activation::QuickGelu, eps: EPS, end_of_text, ..sizes })
+        }
+    }
+}
+
+/// Heads of OpenAI's vision transformers.
+pub(crate) fn openai_heads(width: usize) -> usize {
+    width / HEAD
+}
+
+/// Heads of Chinese-CLIP's vision transformers: those of ViT-H are 80 wide.
+pub(crate) fn cn_clip_heads(width: usize) -> usize {
+    if width == HUGE { HUGE_HEADS } else { width / HEAD }
 }
 
 /// The side of the square of positions, of which one more is the class token's.

@@ -80,12 +80,14 @@ pub struct Layout {
 pub enum Container {
     /// `config.json` and `model.safetensors`.
     HuggingFace,
-    /// A PyTorch file of this name and prefix of all tensors' names.
+    /// One PyTorch file.
     Torch {
         /// The file's name.
         file: &'static str,
         /// Prefix of all names.
         prefix: &'static str,
+        /// Whether the state dict is inside another dict, under `state_dict`.
+        wrapped: bool,
     },
 }
 

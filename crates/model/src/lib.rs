@@ -16,13 +16,16 @@ mod load;
 mod model;
 mod names;
 mod preset;
+mod save;
 mod source;
 mod spec;
 
 pub use arch::{Activation, ArchError, Bert, BertHead, ClipText, EndOfText, ImageTower, ResNet, TextTower, Vit};
 pub use error::{Mismatch, Misshapen, ModelError};
+pub use families::read_config;
 pub use family::{FAMILIES, Family, Towers, family};
 pub use model::{Model, OpenOptions, Tower};
 pub use preset::{Preset, preset, presets};
+pub use save::SaveOptions;
 pub use source::{Settings, Source, StaticFiles};
 pub use spec::{ModelSpec, Preprocessing, TokenizerKind, TokenizerSpec};

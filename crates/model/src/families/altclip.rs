@@ -66,12 +66,7 @@ impl Family for AltClip {
 
     fn towers(&self, source: &Source, _: &'static Layout) -> Result<Towers, ModelError> {
         let (path, settings) = hugging_face(source, NAME)?;
-        let config = Config::new(&path, settings);
-        let embedding = config.size("projection_dim", 768)?;
-        let conditioning = source.has_prefix("text_model.transformation_pre.");
-        let text = config.tower("text_config", "text_config_dict")?.xlm_roberta(conditioning, embedding)?;
-        let image = config.tower("vision_config", "vision_config_dict")?.vision(embedding)?;
-        Ok(Towers { image: Some(ImageTower::Vit(image)), text: TextTower::Bert(text) })
+        from_config(&Config::new(&path, settings), source.has_prefix("text_model.transformation_pre."))
     }
 
     fn tokenizer(&self) -> TokenizerKind {
@@ -96,4 +91,12 @@ impl Family for AltClip {
             "vision_config": vision_config("altclip_vision_model", &spec.image)?,
         }))
     }
+}
+
+/// Sizes from an `AltCLIPConfig`; `conditioning` only shows in the tensors.
+pub(super) fn from_config(config: &Config<'_>, conditioning: bool) -> Result<Towers, ModelError> {
+    let embedding = config.size("projection_dim", 768)?;
+    let text = config.tower("text_config", "text_config_dict")?.xlm_roberta(conditioning, embedding)?;
+    let image = config.tower("vision_config", "vision_config_dict")?.vision(embedding)?;
+    Ok(Towers { image: Some(ImageTower::Vit(image)), text: TextTower::Bert(text) })
 }

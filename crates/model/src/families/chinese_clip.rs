@@ -8,7 +8,7 @@ use super::{bert_config, hugging_face, vision_config};
 use crate::arch::{Activation, BertHead, ImageTower, TextTower};
 use crate::config::Config;
 use crate::family::{Family, Towers};
-use crate::infer::Shapes;
+use crate::infer::{Shapes, cn_clip_heads, implied_image, implied_text};
 use crate::layout::{Container, Group, Layout};
 use crate::names::*;
 use crate::source::Source;
@@ -35,7 +35,7 @@ const HUGGING_FACE: Layout = Layout {
 /// cn_clip's state dict; ModelScope's is the same. `module.` is DistributedDataParallel's, and cn_clip looks for it.
 const CN_CLIP: Layout = Layout {
     name: "cn-clip",
-    container: Container::Torch { file: "model.pt", prefix: "module." },
+    container: Container::Torch { file: "model.pt", prefix: "module.", wrapped: true },
     image: &[Group("visual.", OPENAI_VIT), Group("visual.", OPENAI_BLOCKS), Group("visual.", OPENAI_RESNET)],
     text: &[Group("bert.", BERT), Group("bert.", BERT_ATTENTION), Group("", OPENAI_TEXT_PROJECTION)],
     ignored: &["bert.embeddings.position_ids", "bert.pooler.*", "*.num_batches_tracked"],
@@ -76,11 +76,7 @@ impl Family for ChineseClip {
             return from_shapes(source);
         }
         let (path, settings) = hugging_face(source, NAME)?;
-        let config = Config::new(&path, settings);
-        let embedding = config.size("projection_dim", 512)?;
-        let text = config.tower("text_config", "text_config_dict")?.bert(BertHead::Project { embedding })?;
-        let image = config.tower("vision_config", "vision_config_dict")?.vision(embedding)?;
-        Ok(Towers { image: Some(ImageTower::Vit(image)), text: TextTower::Bert(text) })
+        from_config(&Config::new(&path, settings))
     }
 
     fn tokenizer(&self) -> TokenizerKind {
@@ -95,6 +91,10 @@ impl Family for ChineseClip {
         Preprocessing::ChineseClip { size: image_size }
     }
 
+    fn without_config(&self, spec: &ModelSpec) -> Towers {
+        Towers { image: Some(implied_image(&spec.image, cn_clip_heads)), text: implied_text(&spec.text) }
+    }
+
     fn config(&self, spec: &ModelSpec) -> Option<Value> {
         let TextTower::Bert(text) = &spec.text else { return None };
         Some(json!({
@@ -103,6 +103,14 @@ impl Family for ChineseClip {
             "vision_config": vision_config("chinese_clip_vision_model", &spec.image)?,
         }))
     }
+}
+
+/// Sizes from a `ChineseCLIPConfig`.
+pub(super) fn from_config(config: &Config<'_>) -> Result<Towers, ModelError> {
+    let embedding = config.size("projection_dim", 512)?;
+    let text = config.tower("text_config", "text_config_dict")?.bert(BertHead::Project { embedding })?;
+    let image = config.tower("vision_config", "vision_config_dict")?.vision(embedding)?;
+    Ok(Towers { image: Some(ImageTower::Vit(image)), text: TextTower::Bert(text) })
 }
 
 /// Sizes from shapes; heads and activation from ModelScope's settings, where they are.
@@ -126,6 +134,6 @@ fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
         }
         _ => (None, Activation::Gelu),
     };
-    let image = shapes.image(Activation::QuickGelu, image_heads)?;
+    let image = shapes.image(Activation::QuickGelu, |width| image_heads.unwrap_or(cn_clip_heads(width)))?;
     Ok(Towers { image: Some(image), text: TextTower::Bert(shapes.bert(activation, text_heads)?) })
 }

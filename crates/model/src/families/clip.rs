@@ -8,7 +8,7 @@ use super::{activation_name, hugging_face, short, vision_config};
 use crate::arch::{Activation, ClipText, EndOfText, ImageTower, TextTower};
 use crate::config::Config;
 use crate::family::{Family, Towers};
-use crate::infer::Shapes;
+use crate::infer::{Shapes, implied_image, implied_text, openai_heads};
 use crate::layout::{Container, Group, Layout};
 use crate::names::*;
 use crate::source::Source;
@@ -38,7 +38,7 @@ const HUGGING_FACE: Layout = Layout {
 /// OpenAI's state dict, bare or in a TorchScript archive.
 const OPENAI: Layout = Layout {
     name: "openai",
-    container: Container::Torch { file: "model.pt", prefix: "" },
+    container: Container::Torch { file: "model.pt", prefix: "", wrapped: false },
     image: &[Group("visual.", OPENAI_VIT), Group("visual.", OPENAI_BLOCKS), Group("visual.", OPENAI_RESNET)],
     text: &[Group("", OPENAI_TEXT), Group("", OPENAI_BLOCKS), Group("", OPENAI_TEXT_PROJECTION)],
     ignored: &["input_resolution", "context_length", "vocab_size", "attn_mask", "*.num_batches_tracked"],
@@ -69,12 +69,7 @@ impl Family for Clip {
             return from_shapes(source);
         }
         let (path, settings) = hugging_face(source, NAME)?;
-        let config = Config::new(&path, settings);
-        let embedding = config.size("projection_dim", 512)?;
-        Ok(Towers {
-            image: Some(ImageTower::Vit(config.tower("vision_config", "vision_config_dict")?.vision(embedding)?)),
-            text: TextTower::Clip(config.tower("text_config", "text_config_dict")?.clip_text(embedding)?),
-        })
+        from_config(&Config::new(&path, settings))
     }
 
     fn tokenizer(&self) -> TokenizerKind {
@@ -87,6 +82,10 @@ impl Family for Clip {
 
     fn preprocessing(&self, image_size: usize) -> Preprocessing {
         Preprocessing::Clip { size: image_size }
+    }
+
+    fn without_config(&self, spec: &ModelSpec) -> Towers {
+        Towers { image: Some(implied_image(&spec.image, openai_heads)), text: implied_text(&spec.text) }
     }
 
     fn config(&self, spec: &ModelSpec) -> Option<Value> {
@@ -108,6 +107,16 @@ impl Family for Clip {
     }
 }
 
+/// Sizes from a `CLIPConfig`.
+pub(super) fn from_config(config: &Config<'_>) -> Result<Towers, ModelError> {
+    let embedding = config.size("projection_dim", 512)?;
+    Ok(Towers {
+        image: Some(ImageTower::Vit(config.tower("vision_config", "vision_config_dict")?.vision(embedding)?)),
+        text: TextTower::Clip(config.tower("text_config", "text_config_dict")?.clip_text(embedding)?),
+    })
+}
+
+/// Sizes from shapes, of OpenAI's and OpenCLIP's files.
 fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
     let shapes = Shapes { source, family: NAME };
     let (mut activation, mut image_heads, mut text_heads) = (Activation::QuickGelu, None, None);
@@ -119,8 +128,6 @@ fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
         text_heads = size("text_cfg", "heads");
         image_heads = size("vision_cfg", "head_width").zip(size("vision_cfg", "width")).map(|(head, width)| width / head);
     }
-    // Unlike Chinese-CLIP's, OpenAI's heads are 64 wide whatever the width.
-    let image =
-        shapes.image(activation, image_heads.or(source.shape("visual.class_embedding").map(|s| s.iter().product::<usize>() / 64)))?;
+    let image = shapes.image(activation, |width| image_heads.unwrap_or(openai_heads(width)))?;
     Ok(Towers { image: Some(image), text: TextTower::Clip(shapes.clip_text(activation, text_heads)?) })
 }

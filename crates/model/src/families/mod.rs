@@ -4,6 +4,8 @@ mod chinese_clip;
 mod clip;
 mod taiyi;
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 pub use altclip::AltClip;
@@ -11,12 +13,33 @@ pub use chinese_clip::ChineseClip;
 pub use clip::Clip;
 pub use taiyi::Taiyi;
 
-use crate::ModelError;
 use crate::arch::{Activation, Bert, ImageTower, Vit};
-use crate::source::{Settings, Source};
+use crate::config::Config;
+use crate::source::{Settings, Source, parse_settings};
+use crate::{ModelError, Towers};
+
+/// The sizes that one of transformers' `config.json` claims, by its `model_type`, of CLIP, Chinese-CLIP or AltCLIP. What only tensors tell
+/// is not in them: a model is opened with [`Model::open`](crate::Model::open).
+///
+/// # Errors
+/// [`ModelError::Json`], [`ModelError::Value`].
+pub fn read_config(json: &[u8]) -> Result<Towers, ModelError> {
+    let path = Path::new("config.json");
+    let settings = parse_settings(path, json)?;
+    let config = Config::new(path, &settings);
+    match settings.get("model_type").and_then(Value::as_str) {
+        Some("altclip") => altclip::from_config(&config, false),
+        Some("chinese_clip") => chinese_clip::from_config(&config),
+        Some("clip") if settings.get("text_config").and_then(|text| text.get("model_type")?.as_str()) == Some("xlm-roberta") => {
+            altclip::from_config(&config, false)
+        }
+        Some("clip") => clip::from_config(&config),
+        other => Err(config.value("model_type", &other.into(), "`altclip`, `chinese_clip` or `clip`")),
+    }
+}
 
 /// The `config.json` that a family's Hugging Face layout cannot be read without.
-fn hugging_face<'a>(source: &'a Source, family: &'static str) -> Result<(std::path::PathBuf, &'a Settings), ModelError> {
+fn hugging_face<'a>(source: &'a Source, family: &'static str) -> Result<(PathBuf, &'a Settings), ModelError> {
     let path = source.settings_path("config.json");
     match source.settings("config.json") {
         Some(settings) => Ok((path, settings)),
