@@ -10,7 +10,7 @@ use crate::shapes::{Items, pixels, width};
 use crate::{ExecError, Rows};
 
 /// Numbers of the largest value of the items that run together, about: more than that costs memory and gains nothing.
-const TOGETHER: usize = 8 << 20;
+const TOGETHER: usize = 4 << 20;
 
 /// The values of the plan's outputs.
 pub(crate) fn run(plan: &Plan, numbers: &Numbers, cores: &Cores, items: &Items<'_>) -> Result<Vec<Rows>, ExecError> {

@@ -3,6 +3,8 @@ mod fold;
 mod fuse;
 mod narrow;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use fold::fold_batch_norm;
 pub(crate) use fuse::fuse_epilogues;
