@@ -1,0 +1,293 @@
+//! Pictures to search in: the files of folders, or the built-in gallery, with their embeddings.
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hua_image::Picture;
+use serde::Serialize;
+
+use crate::cache::{Cache, Stamp};
+use crate::embedder::PICTURE_BATCH;
+use crate::gallery::{GalleryPicture, gallery};
+use crate::{Embedder, Embeddings, Error, Progress};
+
+/// Names that make a file of a folder a picture; a file that is named itself is tried whatever its name.
+const EXTENSIONS: [&str; 10] = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+
+/// A picture that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Its path or name.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// An answer to a search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// Which picture of the collection.
+    pub index: usize,
+    /// Cosine.
+    pub score: f32,
+}
+
+/// Pictures with their embeddings.
+#[derive(Debug)]
+pub struct Collection {
+    pictures: Vec<Source>,
+    embeddings: Embeddings,
+    failures: Vec<Failure>,
+    cached: usize,
+}
+
+/// Where a picture comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    File { path: PathBuf, name: String },
+    Gallery(&'static GalleryPicture),
+}
+
+impl Source {
+    fn name(&self) -> &str {
+        match self {
+            Self::File { name, .. } => name,
+            Self::Gallery(picture) => &picture.name,
+        }
+    }
+
+    fn load(&self, embedder: &Embedder) -> Result<Picture, Error> {
+        match self {
+            Self::File { path, .. } => embedder.read_picture(path),
+            Self::Gallery(picture) => embedder.decode_picture(&picture.name, &picture.bytes()),
+        }
+    }
+
+    /// What tells that it has not changed; the gallery never does.
+    fn stamp(&self) -> io::Result<Stamp> {
+        match self {
+            Self::File { path, .. } => Stamp::of(path),
+            Self::Gallery(picture) => Ok(Stamp::constant(&format!("gallery:{}", picture.name))),
+        }
+    }
+}
+
+impl Collection {
+    /// The pictures in `sources` (folders, searched with what is below them, and files), embedded by `embedder`; those that `cache` (a
+    /// folder) knows are not embedded again. What cannot be read or decoded is in [`Collection::failures`].
+    ///
+    /// Below a folder, files with a picture's extension count; names that begin with a dot are passed over, links are followed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a source is not there, [`Error::NoPictures`] if nothing is left, [`Error::Exec`] if embedding fails.
+    pub fn open(embedder: &Embedder, sources: &[PathBuf], cache: Option<&Path>, progress: &dyn Progress) -> Result<Self, Error> {
+        let mut failures = vec![];
+        let pictures = find_pictures(sources, &mut failures)?;
+        let collection = Self::embed(embedder, pictures, failures, cache, progress)?;
+        if collection.is_empty() {
+            return Err(Error::NoPictures { sources: sources.to_vec(), failures: collection.failures });
+        }
+        Ok(collection)
+    }
+
+    /// The built-in gallery: 1,638 emoji in the Fluent 3D style.
+    ///
+    /// # Errors
+    /// [`Error::Exec`] if embedding fails.
+    pub fn gallery(embedder: &Embedder, cache: Option<&Path>, progress: &dyn Progress) -> Result<Self, Error> {
+        Self::embed(embedder, gallery().iter().map(Source::Gallery).collect(), vec![], cache, progress)
+    }
+
+    fn embed(
+        embedder: &Embedder,
+        sources: Vec<Source>,
+        mut failures: Vec<Failure>,
+        cache: Option<&Path>,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let width = embedder.width();
+        let mut cache = match cache {
+            Some(folder) => Cache::open(folder, &embedder.picture_fingerprint(), width).map_err(|(path, source)| Error::Io { path, source })?,
+            None => Cache::in_memory(width),
+        };
+        let (mut fresh, mut cached) = (vec![], 0);
+        for source in &sources {
+            match source.stamp() {
+                Ok(stamp) if cache.find(&stamp).is_some() => cached += 1,
+                Ok(stamp) => fresh.push((source, stamp)),
+                Err(e) => failures.push(Failure { path: source.name().to_owned(), reason: e.to_string() }),
+            }
+        }
+        if !fresh.is_empty() {
+            progress.start("embedding pictures", fresh.len() as u64);
+            for batch in fresh.chunks(PICTURE_BATCH) {
+                let rows = embedder.embed_loaded(batch, |(source, _)| source.load(embedder))?;
+                let mut records = vec![];
+                for ((source, stamp), row) in batch.iter().zip(&rows) {
+                    match row {
+                        Ok(row) => records.push((stamp.clone(), row.as_slice())),
+                        Err(e) => failures.push(Failure { path: source.name().to_owned(), reason: e.reason() }),
+                    }
+                }
+                cache.add(&records).map_err(|source| Error::Io { path: "the cache of embeddings".into(), source })?;
+                progress.advance(batch.len() as u64);
+            }
+            progress.finish();
+        }
+        let mut data = vec![];
+        let mut pictures = vec![];
+        for source in sources {
+            if let Ok(stamp) = source.stamp()
+                && let Some(row) = cache.find(&stamp)
+            {
+                data.extend_from_slice(row);
+                pictures.push(source);
+            }
+        }
+        Ok(Self { pictures, embeddings: Embeddings::from_rows(embedder.fingerprint(), width, data), failures, cached })
+    }
+
+    /// How many pictures.
+    pub fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pictures.is_empty()
+    }
+
+    /// How many were known from the cache.
+    pub fn cached(&self) -> usize {
+        self.cached
+    }
+
+    /// The path of a picture, or its name in the gallery.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn name(&self, index: usize) -> &str {
+        self.pictures[index].name()
+    }
+
+    /// Reads a picture again, to show it.
+    ///
+    /// # Errors
+    /// [`Error::Image`] or [`Error::Io`] if it is not what it was.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn picture(&self, embedder: &Embedder, index: usize) -> Result<Picture, Error> {
+        self.pictures[index].load(embedder)
+    }
+
+    /// The embeddings, a row a picture.
+    pub fn embeddings(&self) -> &Embeddings {
+        &self.embeddings
+    }
+
+    /// What could not be used, and why.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    /// The `k` pictures nearest to each row of `queries`, best first; ties in the order of the collection.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] if the queries are of another model.
+    pub fn search(&self, queries: &Embeddings, k: usize) -> Result<Vec<Vec<Hit>>, Error> {
+        let scores = crate::similarity(queries, &self.embeddings)?;
+        Ok((0..queries.len()).map(|query| best(scores.row(query), k)).collect())
+    }
+}
+
+/// The `k` highest of `scores`, best first; ties in order.
+fn best(scores: &[f32], k: usize) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = scores.iter().enumerate().map(|(index, &score)| Hit { index, score }).collect();
+    let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index));
+    if k < hits.len() {
+        hits.select_nth_unstable_by(k, order);
+        hits.truncate(k);
+    }
+    hits.sort_unstable_by(order);
+    hits
+}
+
+/// The picture files that [`Collection::open`] takes from `sources`, in its order, and what could not be looked at.
+///
+/// # Errors
+/// [`Error::Io`] if a source is not there.
+pub fn picture_files(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Failure>), Error> {
+    let mut failures = vec![];
+    let path = |source| match source {
+        Source::File { path, .. } => Some(path),
+        Source::Gallery(_) => None,
+    };
+    let paths = find_pictures(sources, &mut failures)?.into_iter().filter_map(path).collect();
+    Ok((paths, failures))
+}
+
+/// The picture files in `sources`, each once, in the order of their paths within a source.
+fn find_pictures(sources: &[PathBuf], failures: &mut Vec<Failure>) -> Result<Vec<Source>, Error> {
+    let mut pictures = vec![];
+    let mut seen = BTreeSet::new();
+    let mut take = |path: PathBuf| {
+        let name = path.to_string_lossy().into_owned();
+        if seen.insert(path.clone()) {
+            pictures.push(Source::File { path, name });
+        }
+    };
+    for source in sources {
+        let metadata = std::fs::metadata(source).map_err(|e| Error::Io { path: source.clone(), source: e })?;
+        if !metadata.is_dir() {
+            take(source.clone());
+            continue;
+        }
+        let shown = |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+        for entry in walkdir::WalkDir::new(source).follow_links(true).sort_by_file_name().into_iter().filter_entry(shown) {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => take(entry.into_path()),
+                Ok(_) => {}
+                Err(e) => {
+                    let path = e.path().unwrap_or(source).to_string_lossy().into_owned();
+                    failures.push(Failure { path, reason: e.to_string() });
+                }
+            }
+        }
+    }
+    Ok(pictures)
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_come_first_and_ties_keep_their_order() {
+        let hits = best(&[0.1, 0.9, 0.5, 0.9, -1.0], 3);
+        assert_eq!(hits.iter().map(|h| h.index).collect::<Vec<_>>(), [1, 3, 2]);
+        assert_eq!(best(&[0.1, 0.2], 10).len(), 2);
+        assert!(best(&[0.1, 0.2], 0).is_empty());
+    }
+
+    #[test]
+    fn folders_give_pictures_once_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("sub/.hidden")).unwrap();
+        for name in ["b.JPG", "a.png", "notes.txt", "sub/虹.webp", "sub/.hidden/x.png", ".y.png"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        let mut failures = vec![];
+        let sources = [folder.path().to_owned(), path("a.png"), path("notes.txt")];
+        let found = find_pictures(&sources, &mut failures).unwrap();
+        let names: Vec<_> = found.iter().map(|s| s.name().rsplit('/').next().unwrap().to_owned()).collect();
+        assert_eq!(names, ["a.png", "b.JPG", "虹.webp", "notes.txt"]);
+        assert!(failures.is_empty());
+        assert!(matches!(find_pictures(&[path("none")], &mut failures), Err(Error::Io { .. })));
+    }
+}

@@ -1,0 +1,372 @@
+//! The thing people use: a model with its tokenizer and preprocessing, ready to embed.
+//!
+//! Towers are loaded into the device when they are first used: a search among pictures that a cache knows never touches the
+//! vision tower.
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use hua_exec::{Batch, Cpu, Device, Program, Reference, Rows};
+use hua_image::{Alpha, DecodeOptions, Picture, Preprocess};
+use hua_model::{Model, ModelSpec, Preprocessing, Source, TokenizerKind, Tower};
+use hua_text::{Builtin, Tokenizer, TokenizerOptions, WordPieceRules};
+use rayon::prelude::*;
+
+use crate::gallery::{EMBEDDED_MODEL, MODEL_FILES};
+use crate::{Embeddings, Error, Failure, Progress, Truncation, hub};
+
+/// Texts embedded at a time.
+const TEXT_BATCH: usize = 64;
+/// Pictures decoded and embedded at a time: enough to keep every thread busy, few enough to hold.
+pub(crate) const PICTURE_BATCH: usize = 64;
+
+/// Which executor runs the towers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The fast one.
+    #[default]
+    Cpu,
+    /// The plain one that defines every operation: for comparison.
+    Reference,
+}
+
+/// How to open a model. The default looks for models where the environment says.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The family, where the files alone would be taken for another.
+    pub family: Option<String>,
+    /// The folder of the image tower, for families that publish the text tower alone (Taiyi).
+    pub image_from: Option<PathBuf>,
+    /// The longest text, tokens, instead of what the model's files say; at most what its position table has.
+    pub context_length: Option<usize>,
+    /// Threads; 0 for as many as the machine has cores.
+    pub threads: usize,
+    /// Which executor.
+    pub device: DeviceKind,
+    /// Do what upstream's programs do, where hua does better by default: EXIF orientation ignored, transparency dropped, quotes not mapped, and for
+    /// Chinese-CLIP pictures resized before they are converted to RGB.
+    pub compat: bool,
+    /// Where models are kept.
+    pub hub: hub::Settings,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            family: None,
+            image_from: None,
+            context_length: None,
+            threads: 0,
+            device: DeviceKind::default(),
+            compat: false,
+            hub: hub::Settings::from_env(),
+        }
+    }
+}
+
+impl OpenOptions {
+    fn model_options(&self) -> hua_model::OpenOptions {
+        let (family, image_from) = (self.family.clone(), self.image_from.clone());
+        hua_model::OpenOptions { family, image_from, context_length: self.context_length }
+    }
+}
+
+/// A model that embeds texts and pictures into one space.
+///
+/// ```
+/// use hua::{Embedder, OpenOptions};
+///
+/// let embedder = Embedder::embedded(&OpenOptions::default())?;
+/// let words = embedder.embed_texts(&["rainbow", "彩虹", "violin"])?;
+/// let cosines = hua::similarity(&words, &words)?;
+/// assert!(cosines.row(0)[1] > 0.9, "two names of one thing are near");
+/// assert!(cosines.row(0)[2] < 0.5, "two things are not");
+/// # Ok::<(), hua::Error>(())
+/// ```
+pub struct Embedder {
+    name: String,
+    model: Model,
+    tokenizer: Tokenizer,
+    preprocess: Preprocess,
+    decode: DecodeOptions,
+    compat: bool,
+    device: Box<dyn Device>,
+    image: OnceLock<Arc<dyn Program>>,
+    text: OnceLock<Arc<dyn Program>>,
+    pool: rayon::ThreadPool,
+}
+
+impl fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Embedder({}, {}, {:?})", self.name, self.fingerprint(), self.device)
+    }
+}
+
+impl Embedder {
+    /// Opens a model by path, or by hub name if it is in the hub's cache.
+    ///
+    /// # Errors
+    /// [`Error::Hub`] if there is no such model here, [`Error::Model`] if its files make no model, [`Error::Text`] and
+    /// [`Error::Preprocessing`] for what stands beside the weights.
+    pub fn open(name_or_path: &str) -> Result<Self, Error> {
+        Self::open_with(name_or_path, &OpenOptions::default())
+    }
+
+    /// [`Embedder::open`] with options.
+    ///
+    /// # Errors
+    /// As [`Embedder::open`].
+    pub fn open_with(name_or_path: &str, options: &OpenOptions) -> Result<Self, Error> {
+        let path = hub::resolve(name_or_path, &options.hub)?;
+        let model = Model::open(&path, &options.model_options())?;
+        let tokenizer = tokenizer(&model.spec, options.compat)?;
+        Self::assemble(name_or_path.to_owned(), model, tokenizer, options)
+    }
+
+    /// The model that is part of the program.
+    ///
+    /// # Errors
+    /// [`Error::Exec`] if the device cannot be had.
+    pub fn embedded(options: &OpenOptions) -> Result<Self, Error> {
+        let source = Source::from_memory(EMBEDDED_MODEL, &MODEL_FILES)?;
+        let model = Model::from_source(&source, &hua_model::OpenOptions::default())?;
+        let (_, json) = MODEL_FILES.iter().find(|(name, _)| *name == "tokenizer.json").expect("the model has a tokenizer");
+        let tokenizer = Tokenizer::from_json_bytes(json, &tokenizer_options(&model.spec, options.compat))?;
+        Self::assemble(EMBEDDED_MODEL.to_owned(), model, tokenizer, options)
+    }
+
+    fn assemble(name: String, model: Model, tokenizer: Tokenizer, options: &OpenOptions) -> Result<Self, Error> {
+        let preprocess = preprocess(&model.spec, options.compat)?;
+        let cores = std::thread::available_parallelism().map_or(1, Into::into);
+        let threads = if options.threads == 0 { cores } else { options.threads };
+        let device: Box<dyn Device> = match options.device {
+            DeviceKind::Cpu => Box::new(Cpu { threads }),
+            DeviceKind::Reference => Box::new(Reference),
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
+        let decode = if options.compat { DecodeOptions::upstream() } else { DecodeOptions::default() };
+        let (image, text) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { name, model, tokenizer, preprocess, decode, compat: options.compat, device, image, text, pool })
+    }
+
+    /// The name it was opened by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Towers, spec and weights.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Everything about the model but its numbers.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.model.spec
+    }
+
+    /// What tells this model from every other.
+    pub fn fingerprint(&self) -> &str {
+        &self.spec().fingerprint
+    }
+
+    /// Numbers of an embedding.
+    pub fn width(&self) -> usize {
+        self.spec().embedding_width
+    }
+
+    /// What cosines are multiplied by before a softmax: `exp(logit_scale)` of the checkpoint.
+    pub fn logit_scale(&self) -> f32 {
+        self.model.scale()
+    }
+
+    /// How texts become ids.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// How pictures become pixels.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// Vectors of texts. Texts longer than the model reads are cut, and [`Embeddings::truncated`] says which.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if a text cannot be tokenized, [`Error::Exec`].
+    pub fn embed_texts<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Embeddings, Error> {
+        let (mut data, mut truncated) = (vec![], vec![]);
+        for (start, batch) in texts.chunks(TEXT_BATCH).enumerate().map(|(i, batch)| (i * TEXT_BATCH, batch)) {
+            let rows = self.text_rows(batch, "embedding", start, &mut truncated)?;
+            data.extend(rows.data);
+        }
+        Ok(Embeddings::normalized(self.fingerprint(), self.width(), data).with_truncated(truncated))
+    }
+
+    /// Another output of the text tower, not normalised, a row a token: `last_hidden_state` and `projection_state` of AltCLIP, which
+    /// condition diffusion models.
+    ///
+    /// # Errors
+    /// As [`Embedder::embed_texts`]; [`hua_exec::ExecError::Output`] if the tower has no such output.
+    pub fn text_output<S: AsRef<str> + Sync>(&self, texts: &[S], output: &str) -> Result<Rows, Error> {
+        self.text_rows(texts, output, 0, &mut vec![])
+    }
+
+    fn text_rows<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        output: &str,
+        start: usize,
+        truncated: &mut Vec<Truncation>,
+    ) -> Result<Rows, Error> {
+        let encodings = self.pool.install(|| texts.par_iter().map(|t| self.tokenizer.encode(t.as_ref())).collect::<Result<Vec<_>, _>>())?;
+        let cut = encodings.iter().enumerate().filter(|(_, e)| e.truncated());
+        truncated.extend(cut.map(|(i, e)| Truncation { index: start + i, cut: e.dropped }));
+        let ids: Vec<Vec<u32>> = encodings.into_iter().map(|e| e.ids).collect();
+        Ok(run(self.text_program()?, &Batch::Ids(&ids), output)?)
+    }
+
+    /// Vectors of pictures.
+    ///
+    /// # Errors
+    /// [`Error::Exec`].
+    pub fn embed_images(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
+        let rows = self.embed_loaded(pictures, |picture| Ok(picture.clone()))?;
+        let data = rows.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(Embeddings::from_rows(self.fingerprint(), self.width(), data))
+    }
+
+    /// Vectors of picture files: for each its normalised vector, or why it cannot be used.
+    ///
+    /// # Errors
+    /// [`Error::Exec`].
+    pub fn embed_files<P: AsRef<Path> + Sync>(&self, paths: &[P]) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
+        self.embed_loaded(paths, |path| self.read_picture(path.as_ref()))
+    }
+
+    /// Reads a picture file.
+    ///
+    /// # Errors
+    /// [`Error::Image`] or [`Error::Io`].
+    pub fn read_picture(&self, path: &Path) -> Result<Picture, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        self.decode_picture(&path.to_string_lossy(), &bytes)
+    }
+
+    /// Decodes a picture file's bytes; `name` is for errors.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub fn decode_picture(&self, name: &str, bytes: &[u8]) -> Result<Picture, Error> {
+        Picture::decode(bytes, &self.decode).map_err(|source| Error::Image { name: name.to_owned(), source })
+    }
+
+    /// One batch: `load`s every item on all threads, embeds those that could be loaded. An item gives its normalised vector or why
+    /// it could not be loaded.
+    pub(crate) fn embed_loaded<T: Sync>(
+        &self,
+        items: &[T],
+        load: impl Fn(&T) -> Result<Picture, Error> + Sync,
+    ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
+        let pixels: Vec<Result<Vec<f32>, Error>> =
+            self.pool.install(|| items.par_iter().map(|item| load(item).map(|picture| self.preprocess.apply(&picture).data)).collect());
+        let good: Vec<f32> = pixels.iter().flatten().flatten().copied().collect();
+        let rows = if good.is_empty() { Rows::default() } else { run(self.image_program()?, &Batch::Images(&good), "embedding")? };
+        let mut embedded = Embeddings::normalized(self.fingerprint(), self.width(), rows.data).rows().map(<[f32]>::to_vec).collect::<Vec<_>>().into_iter();
+        Ok(pixels.into_iter().map(|p| p.map(|_| embedded.next().expect("a row for each picture that loaded"))).collect())
+    }
+
+    /// Vectors of pictures that come as named bytes, a batch at a time, with the names of those that could be decoded; the others go
+    /// to `failures`.
+    pub(crate) fn embed_encoded<E: Into<Error>>(
+        &self,
+        mut pictures: impl Iterator<Item = Result<(String, Vec<u8>), E>>,
+        failures: &mut Vec<Failure>,
+        progress: &dyn Progress,
+    ) -> Result<(Embeddings, Vec<String>), Error> {
+        let (mut data, mut names) = (vec![], vec![]);
+        loop {
+            let batch = pictures.by_ref().take(PICTURE_BATCH).collect::<Result<Vec<_>, _>>().map_err(Into::into)?;
+            if batch.is_empty() {
+                return Ok((Embeddings::from_rows(self.fingerprint(), self.width(), data), names));
+            }
+            let rows = self.embed_loaded(&batch, |(name, bytes)| self.decode_picture(name, bytes))?;
+            progress.advance(batch.len() as u64);
+            for ((name, _), row) in batch.into_iter().zip(rows) {
+                match row {
+                    Ok(row) => {
+                        data.extend(row);
+                        names.push(name);
+                    }
+                    Err(e) => failures.push(Failure { path: name, reason: e.reason() }),
+                }
+            }
+        }
+    }
+
+    /// What a cached picture vector depends on.
+    pub(crate) fn picture_fingerprint(&self) -> String {
+        if self.compat { format!("{}-compat", self.fingerprint()) } else { self.fingerprint().to_owned() }
+    }
+
+    fn image_program(&self) -> Result<&Arc<dyn Program>, Error> {
+        load_once(&self.image, &*self.device, &self.model.image)
+    }
+
+    fn text_program(&self) -> Result<&Arc<dyn Program>, Error> {
+        load_once(&self.text, &*self.device, &self.model.text)
+    }
+}
+
+fn run(program: &Arc<dyn Program>, batch: &Batch<'_>, output: &str) -> Result<Rows, Error> {
+    Ok(program.run(batch, &[output])?.pop().expect("one output was asked for"))
+}
+
+fn load_once<'a>(slot: &'a OnceLock<Arc<dyn Program>>, device: &dyn Device, tower: &Tower) -> Result<&'a Arc<dyn Program>, Error> {
+    if let Some(program) = slot.get() {
+        return Ok(program);
+    }
+    let program = device.load(&tower.graph, &tower.weights)?;
+    Ok(slot.get_or_init(|| program.into()))
+}
+
+/// What texts go through.
+fn tokenizer_options(spec: &ModelSpec, compat: bool) -> TokenizerOptions {
+    let word_piece_rules = match (compat, spec.layout.as_str()) {
+        (false, _) => WordPieceRules::Training,
+        (true, "hugging-face") => WordPieceRules::HuggingFace,
+        (true, _) => WordPieceRules::CnClip,
+    };
+    TokenizerOptions { context_length: Some(spec.context_length), kind: None, word_piece_rules }
+}
+
+fn tokenizer(spec: &ModelSpec, compat: bool) -> Result<Tokenizer, Error> {
+    let options = tokenizer_options(spec, compat);
+    let tokenizer = match (&spec.tokenizer.folder, spec.tokenizer.kind) {
+        (Some(folder), _) => Tokenizer::from_dir(folder, &options)?,
+        (None, TokenizerKind::ClipBpe) => Tokenizer::builtin(Builtin::OpenAiClip, &options)?,
+        (None, TokenizerKind::WordPiece) => Tokenizer::builtin(Builtin::ChineseClip, &options)?,
+        (None, TokenizerKind::Unigram) => return Err(Error::NoTokenizer { family: spec.family.clone() }),
+    };
+    let (found, wanted) = (tokenizer.vocabulary_size(), spec.text.vocabulary());
+    if found > wanted {
+        return Err(Error::Vocabulary { found, wanted });
+    }
+    Ok(tokenizer)
+}
+
+/// What pictures go through.
+fn preprocess(spec: &ModelSpec, compat: bool) -> Result<Preprocess, Error> {
+    let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let preprocess = match &spec.preprocessing {
+        Preprocessing::ChineseClip { size: side } if compat => Preprocess::cn_clip(size(*side)),
+        Preprocessing::ChineseClip { size: side } => Preprocess::chinese_clip(size(*side)),
+        Preprocessing::Clip { size: side } => Preprocess::clip(size(*side)),
+        Preprocessing::File(config) => Preprocess::from_config(config.to_string().as_bytes()).map_err(Error::Preprocessing)?,
+    };
+    let alpha = if compat { Alpha::Drop } else { preprocess.alpha };
+    let (found, wanted) = (preprocess.output_size(), size(spec.image.image_size()));
+    if (found.width, found.height) != (wanted, wanted) {
+        return Err(Error::PictureSize { width: found.width, height: found.height, wanted });
+    }
+    Ok(Preprocess { alpha, ..preprocess })
+}

@@ -1,0 +1,21 @@
+//! How long work tells what it does: the program draws a bar, a library user may do nothing.
+
+/// Told of long work as it goes. Calls may come from several threads.
+pub trait Progress: Sync {
+    /// A new piece of work begins, such as `embedding pictures`, of `total` steps.
+    fn start(&self, what: &str, total: u64);
+    /// Some steps are done.
+    fn advance(&self, steps: u64);
+    /// The piece of work is done.
+    fn finish(&self);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn start(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+}
