@@ -6,6 +6,7 @@ use hua_graph::{DType, TensorError, WeightsError};
 
 use crate::arch::ArchError;
 use crate::checkpoint::{Blame, CheckpointError};
+use crate::family::family;
 
 /// How many names of each sort a message lists; the error itself carries all.
 const LISTED: usize = 8;
@@ -180,7 +181,10 @@ impl ModelError {
                 };
                 Some(format!("name its CLIP with `--image-from`, probably {source}"))
             }
-            Self::Tensors(mismatch) => mismatch.other_family.map(|other| format!("this looks like {other}; try `--family {other}`")),
+            Self::Tensors(mismatch) => {
+                let other = family(mismatch.other_family?).ok()?;
+                Some(format!("this looks like a checkpoint of {}; try `--family {}`", other.title(), other.name()))
+            }
             _ => None,
         }
     }
@@ -216,7 +220,7 @@ impl ModelError {
 pub struct Mismatch {
     /// The checkpoint.
     pub path: PathBuf,
-    /// What it was read as.
+    /// What it was read as, as people write it.
     pub family: &'static str,
     /// Tensors that are not there.
     pub missing: Vec<String>,
@@ -224,7 +228,7 @@ pub struct Mismatch {
     pub misshapen: Vec<Misshapen>,
     /// Tensors that the model has no use for.
     pub unused: Vec<String>,
-    /// A family that would know the checkpoint.
+    /// The name of a family that would know the checkpoint.
     pub other_family: Option<&'static str>,
 }
 

@@ -16,6 +16,9 @@ pub trait Family: fmt::Debug + Sync {
     /// Its name: lower case, as in `--family`.
     fn name(&self) -> &'static str;
 
+    /// Its name as people write it.
+    fn title(&self) -> &'static str;
+
     /// The layouts its checkpoints come in; the first is the one hua writes if it is told nothing else.
     fn layouts(&self) -> &'static [&'static Layout];
 

@@ -77,8 +77,11 @@ impl<'a> Loader<'a> {
         let found = checkpoint.shape(actual).unwrap_or_default();
         let integer = checkpoint.element(actual).is_some_and(|e| e.dtype().is_none_or(|dtype| dtype == hua_graph::DType::I64));
         if (found != shape || integer) && first {
-            let kind = if integer { "of integers, " } else { "" };
-            let (found, wanted) = (format!("{kind}{found:?}"), format!("{shape:?}"));
+            let (found, wanted) = if found == shape {
+                ("of integers".to_owned(), "floating-point numbers".to_owned())
+            } else {
+                (format!("{found:?}"), format!("{shape:?}"))
+            };
             self.mismatch.misshapen.push(Misshapen { name: actual.to_owned(), found, wanted });
         }
         Some(actual.to_owned())

@@ -136,7 +136,7 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
     let path = source.path();
     let graph_error = |error| ModelError::Arch { path: path.to_owned(), source: error };
     let Towers { image, text: sizes } = family.towers(source, layout)?;
-    let mut loader = Loader::new(source, layout, family.name());
+    let mut loader = Loader::new(source, layout, family.title());
     let text_plan = loader.plan(sizes.graph().map_err(graph_error)?, Layout::text_place)?;
     let image = match image {
         None => None,

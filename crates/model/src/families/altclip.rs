@@ -19,6 +19,7 @@ use crate::{ModelError, ModelSpec, Preprocessing, TokenizerKind};
 pub struct AltClip;
 
 const NAME: &str = "altclip";
+const TITLE: &str = "AltCLIP";
 /// The longest text it was trained with, tokens; the position table would take 512.
 const CONTEXT: usize = 77;
 
@@ -56,6 +57,10 @@ impl Family for AltClip {
         NAME
     }
 
+    fn title(&self) -> &'static str {
+        TITLE
+    }
+
     fn layouts(&self) -> &'static [&'static Layout] {
         &[&HUGGING_FACE]
     }
@@ -65,7 +70,7 @@ impl Family for AltClip {
     }
 
     fn towers(&self, source: &Source, _: &'static Layout) -> Result<Towers, ModelError> {
-        let (path, settings) = hugging_face(source, NAME)?;
+        let (path, settings) = hugging_face(source, TITLE)?;
         from_config(&Config::new(&path, settings), source.has_prefix("text_model.transformation_pre."))
     }
 

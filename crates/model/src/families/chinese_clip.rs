@@ -19,6 +19,7 @@ use crate::{ModelError, ModelSpec, Preprocessing, TokenizerKind};
 pub struct ChineseClip;
 
 const NAME: &str = "chinese-clip";
+const TITLE: &str = "Chinese-CLIP";
 /// The longest text cn_clip trains and evaluates with, tokens.
 const CONTEXT: usize = 52;
 
@@ -55,6 +56,10 @@ impl Family for ChineseClip {
         NAME
     }
 
+    fn title(&self) -> &'static str {
+        TITLE
+    }
+
     fn layouts(&self) -> &'static [&'static Layout] {
         &[&HUGGING_FACE, &CN_CLIP, &CN_CLIP_FLASH]
     }
@@ -75,7 +80,7 @@ impl Family for ChineseClip {
         if layout.container != Container::HuggingFace {
             return from_shapes(source);
         }
-        let (path, settings) = hugging_face(source, NAME)?;
+        let (path, settings) = hugging_face(source, TITLE)?;
         from_config(&Config::new(&path, settings))
     }
 
@@ -115,7 +120,7 @@ pub(super) fn from_config(config: &Config<'_>) -> Result<Towers, ModelError> {
 
 /// Sizes from shapes; heads and activation from ModelScope's settings, where they are.
 fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
-    let shapes = Shapes { source, family: NAME };
+    let shapes = Shapes { source, family: TITLE };
     let [vision, text] =
         ["vision_model_config.json", "text_model_config.json"].map(|file| (source.settings_path(file), source.settings(file)));
     let image_heads = match &vision {

@@ -19,6 +19,7 @@ use crate::{ModelError, ModelSpec, Preprocessing, TokenizerKind};
 pub struct Clip;
 
 const NAME: &str = "clip";
+const TITLE: &str = "CLIP";
 /// The id that transformers' CLIP starts a text with; nothing is computed from it.
 const START_OF_TEXT: u32 = 49406;
 
@@ -50,6 +51,10 @@ impl Family for Clip {
         NAME
     }
 
+    fn title(&self) -> &'static str {
+        TITLE
+    }
+
     fn layouts(&self) -> &'static [&'static Layout] {
         &[&HUGGING_FACE, &OPENAI]
     }
@@ -68,7 +73,7 @@ impl Family for Clip {
         if layout.container != Container::HuggingFace {
             return from_shapes(source);
         }
-        let (path, settings) = hugging_face(source, NAME)?;
+        let (path, settings) = hugging_face(source, TITLE)?;
         from_config(&Config::new(&path, settings))
     }
 
@@ -118,7 +123,7 @@ pub(super) fn from_config(config: &Config<'_>) -> Result<Towers, ModelError> {
 
 /// Sizes from shapes, of OpenAI's and OpenCLIP's files.
 fn from_shapes(source: &Source) -> Result<Towers, ModelError> {
-    let shapes = Shapes { source, family: NAME };
+    let shapes = Shapes { source, family: TITLE };
     let (mut activation, mut image_heads, mut text_heads) = (Activation::QuickGelu, None, None);
     if let Some(model) = source.settings("open_clip_config.json").and_then(|settings| settings.get("model_cfg")) {
         if !model.get("quick_gelu").and_then(Value::as_bool).unwrap_or(false) {

@@ -20,6 +20,7 @@ use crate::{ModelError, ModelSpec, Preprocessing, TokenizerKind};
 pub struct Taiyi;
 
 const NAME: &str = "taiyi";
+const TITLE: &str = "Taiyi-CLIP";
 /// The longest text its published evaluations use, tokens.
 const CONTEXT: usize = 77;
 /// What Fengshen's class is called in `config.json`.
@@ -75,6 +76,10 @@ impl Family for Taiyi {
         NAME
     }
 
+    fn title(&self) -> &'static str {
+        TITLE
+    }
+
     fn layouts(&self) -> &'static [&'static Layout] {
         &[&FENGSHEN, &CLASSIFICATION, &BARE]
     }
@@ -93,7 +98,7 @@ impl Family for Taiyi {
     }
 
     fn towers(&self, source: &Source, layout: &'static Layout) -> Result<Towers, ModelError> {
-        let (path, settings) = hugging_face(source, NAME)?;
+        let (path, settings) = hugging_face(source, TITLE)?;
         let config = Config::new(&path, settings);
         let (text, image) = if layout.image.is_empty() {
             (config, None)

@@ -1,0 +1,104 @@
+//! The reader of configurations takes anything and never panics; what it accepts has a graph or an error.
+use hua_model::read_config;
+use proptest::prelude::*;
+
+/// Values that settings have, and some that they should not have.
+fn value() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        (0u64..100).prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        prop::sample::select(vec!["gelu", "quick_gelu", "gelu_new", "relu", "absolute", ""]).prop_map(Into::into),
+        prop::collection::vec((0u64..300).prop_map(serde_json::Value::from), 0..3).prop_map(Into::into),
+    ]
+}
+
+const KEYS: [&str; 18] = [
+    "vocab_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "pad_token_id",
+    "eos_token_id",
+    "project_dim",
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "position_embedding_type",
+    "is_decoder",
+    "model_type",
+];
+
+fn settings() -> impl Strategy<Value = serde_json::Value> {
+    prop::collection::btree_map(prop::sample::select(KEYS.to_vec()), value(), 0..8).prop_map(|map| serde_json::to_value(map).unwrap())
+}
+
+fn config() -> impl Strategy<Value = serde_json::Value> {
+    let model_type = prop::sample::select(vec!["clip", "altclip", "chinese_clip", "bert"]);
+    (model_type, value(), settings(), settings(), prop::option::of(settings())).prop_map(|(model_type, width, text, vision, older)| {
+        serde_json::json!({
+            "model_type": model_type, "projection_dim": width, "text_config": text, "vision_config": vision, "vision_config_dict": older,
+        })
+    })
+}
+
+fn read(json: &[u8]) {
+    if let Ok(towers) = read_config(json) {
+        if let Some(Ok(graph)) = towers.image.map(|tower| tower.graph()) {
+            graph.flops(0);
+        }
+        if let Ok(graph) = towers.text.graph() {
+            graph.flops(towers.text.longest());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_are_an_error_or_towers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        read(&bytes);
+    }
+
+    #[test]
+    fn settings_of_any_kind_are_an_error_or_towers(config in config()) {
+        read(config.to_string().as_bytes());
+    }
+}
+
+#[test]
+fn the_greatest_sizes_there_may_be_are_counted_without_overflow() {
+    let config = serde_json::json!({
+        "model_type": "altclip", "projection_dim": 1 << 15,
+        "text_config": {
+            "vocab_size": 1 << 24, "max_position_embeddings": 1 << 16, "hidden_size": 1 << 15, "num_hidden_layers": 1000,
+            "num_attention_heads": 1 << 15, "intermediate_size": 1 << 17, "project_dim": 1 << 15, "type_vocab_size": 1 << 10,
+        },
+        "vision_config": {
+            "hidden_size": 1 << 15, "num_hidden_layers": 1000, "num_attention_heads": 1, "intermediate_size": 1 << 17, "image_size": 4080,
+            "patch_size": 16, "num_channels": 64,
+        },
+    });
+    let towers = read_config(config.to_string().as_bytes()).unwrap();
+    let text = towers.text.graph().unwrap();
+    assert!(text.parameter_count() > 1 << 43 && text.flops(towers.text.longest()) > 1 << 60);
+    let image = towers.image.unwrap().graph().unwrap();
+    assert!(image.parameter_count() > 1 << 43 && image.flops(0) > 1 << 60);
+}
+
+#[test]
+fn a_deeply_nested_configuration_is_an_error() {
+    let json = "[".repeat(100_000);
+    assert!(read_config(json.as_bytes()).is_err());
+    let json = format!("{{\"model_type\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(read_config(json.as_bytes()).is_err());
+}
