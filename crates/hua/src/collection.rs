@@ -107,7 +107,9 @@ impl Collection {
     ) -> Result<Self, Error> {
         let width = embedder.width();
         let mut cache = match cache {
-            Some(folder) => Cache::open(folder, &embedder.picture_fingerprint(), width).map_err(|(path, source)| Error::Io { path, source })?,
+            Some(folder) => {
+                Cache::open(folder, &embedder.picture_fingerprint(), width).map_err(|(path, source)| Error::Io { path, source })?
+            }
             None => Cache::in_memory(width),
         };
         let (mut fresh, mut cached) = (vec![], 0);

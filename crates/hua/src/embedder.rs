@@ -143,7 +143,8 @@ impl Embedder {
             DeviceKind::Cpu => Box::new(Cpu { threads }),
             DeviceKind::Reference => Box::new(Reference),
         };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
         let decode = if options.compat { DecodeOptions::upstream() } else { DecodeOptions::default() };
         let (image, text) = (OnceLock::new(), OnceLock::new());
         Ok(Self { name, model, tokenizer, preprocess, decode, compat: options.compat, device, image, text, pool })
@@ -222,7 +223,7 @@ impl Embedder {
         let cut = encodings.iter().enumerate().filter(|(_, e)| e.truncated());
         truncated.extend(cut.map(|(i, e)| Truncation { index: start + i, cut: e.dropped }));
         let ids: Vec<Vec<u32>> = encodings.into_iter().map(|e| e.ids).collect();
-        Ok(run(self.text_program()?, &Batch::Ids(&ids), output)?)
+        run(self.text_program()?, &Batch::Ids(&ids), output)
     }
 
     /// Vectors of pictures.
@@ -271,7 +272,8 @@ impl Embedder {
             self.pool.install(|| items.par_iter().map(|item| load(item).map(|picture| self.preprocess.apply(&picture).data)).collect());
         let good: Vec<f32> = pixels.iter().flatten().flatten().copied().collect();
         let rows = if good.is_empty() { Rows::default() } else { run(self.image_program()?, &Batch::Images(&good), "embedding")? };
-        let mut embedded = Embeddings::normalized(self.fingerprint(), self.width(), rows.data).rows().map(<[f32]>::to_vec).collect::<Vec<_>>().into_iter();
+        let mut embedded =
+            Embeddings::normalized(self.fingerprint(), self.width(), rows.data).rows().map(<[f32]>::to_vec).collect::<Vec<_>>().into_iter();
         Ok(pixels.into_iter().map(|p| p.map(|_| embedded.next().expect("a row for each picture that loaded"))).collect())
     }
 
@@ -329,12 +331,12 @@ fn load_once<'a>(slot: &'a OnceLock<Arc<dyn Program>>, device: &dyn Device, towe
     Ok(slot.get_or_init(|| program.into()))
 }
 
-/// What texts go through.
+/// What texts go through. Which rules matters for Chinese-CLIP alone: its training, its program and transformers differ.
 fn tokenizer_options(spec: &ModelSpec, compat: bool) -> TokenizerOptions {
-    let word_piece_rules = match (compat, spec.layout.as_str()) {
-        (false, _) => WordPieceRules::Training,
-        (true, "hugging-face") => WordPieceRules::HuggingFace,
-        (true, _) => WordPieceRules::CnClip,
+    let word_piece_rules = match (spec.family.as_str(), compat, spec.layout.as_str()) {
+        ("chinese-clip", false, _) => WordPieceRules::Training,
+        ("chinese-clip", true, layout) if layout.starts_with("cn-clip") => WordPieceRules::CnClip,
+        _ => WordPieceRules::HuggingFace,
     };
     TokenizerOptions { context_length: Some(spec.context_length), kind: None, word_piece_rules }
 }

@@ -111,7 +111,9 @@ impl Error {
         match self {
             Self::Exec(ExecError::Output { .. }) | Self::Labels { .. } | Self::NoPictures { .. } | Self::OtherModel { .. } => Fault::Caller,
             Self::Exec(_) | Self::Threads { .. } => Fault::Us,
-            Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Fault::Caller,
+            Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Fault::Caller
+            }
             Self::Hub(e) => e.fault(),
             Self::Model(e) if e.blame() == Blame::Caller => Fault::Caller,
             Self::Dataset(_)
@@ -141,7 +143,9 @@ impl Error {
             Self::NoPictures { failures, .. } if failures.is_empty() => {
                 Some("pictures are files named .jpg, .png, .webp, .gif, .bmp or .tiff".into())
             }
-            Self::NoPictures { failures, .. } => failures.first().map(|f| format!("{} failed, the first: {}: {}", failures.len(), f.path, f.reason)),
+            Self::NoPictures { failures, .. } => {
+                failures.first().map(|f| format!("{} failed, the first: {}: {}", failures.len(), f.path, f.reason))
+            }
             Self::NoTokenizer { .. } => Some("put `tokenizer.json` or `sentencepiece.bpe.model` beside the weights".into()),
             Self::OtherModel { .. } => Some("embed both with one model".into()),
             _ => None,

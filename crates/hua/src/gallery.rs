@@ -45,7 +45,10 @@ pub(crate) fn gallery() -> &'static [GalleryPicture] {
         let names = english_names();
         let pictures = IMAGES.lines().filter_map(|line| line.split_once('\t'));
         pictures
-            .map(|(id, encoded)| GalleryPicture { name: names.get(id).map_or_else(|| id.to_owned(), |name| format!("{id} {name}")), encoded })
+            .map(|(id, encoded)| GalleryPicture {
+                name: names.get(id).map_or_else(|| id.to_owned(), |name| format!("{id} {name}")),
+                encoded,
+            })
             .collect()
     })
 }
