@@ -1,6 +1,7 @@
 //! The models' real sizes with random numbers, against transformers: too large to commit, made by `tests/golden/full_size.py DIR`.
 //!
 //! Runs where `HUA_FULL_SIZE_DIR` names that DIR; elsewhere it says so and passes.
+#![allow(clippy::unwrap_used)]
 mod reading;
 
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use hua_exec::Cpu;
 use hua_model::{Model, OpenOptions};
-use reading::Golden;
+use reading::{Distance, Golden};
 
 /// Norm of the difference by norm of the reference. A full-size tower has 24 layers of f32 rounding.
 const TOLERANCE: f64 = 1e-4;
@@ -24,7 +25,10 @@ fn check(name: &str, parameters: u64) {
     assert_eq!(model.parameter_count(), parameters);
     println!("{name}: opened in {:.1?}", start.elapsed());
     let distances = Golden::open(&folder).compare(&model, &Cpu { threads: 0 });
-    println!("{name}: {:.1?}; {distances:.1e?}; peak memory {}", start.elapsed(), peak_memory());
+    println!("{name}: compared after {:.1?}; {}", start.elapsed(), peak_memory());
+    for Distance { tap, relative } in &distances {
+        println!("  {relative:.1e} {tap}");
+    }
     assert!(distances.iter().all(|d| d.relative <= TOLERANCE), "{distances:?}");
 }
 

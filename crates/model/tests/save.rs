@@ -1,4 +1,5 @@
 //! What was written is read back as it was, in every layout a family has.
+#![allow(clippy::unwrap_used)]
 use std::path::{Path, PathBuf};
 
 use hua_graph::DType;

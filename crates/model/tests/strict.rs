@@ -1,4 +1,5 @@
 //! What does not fit is refused, all of it at once, with a way out.
+#![allow(clippy::unwrap_used)]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
