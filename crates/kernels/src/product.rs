@@ -1,4 +1,4 @@
-//! Matrix products `x · wᵀ` of f32, read where they lie: nothing is packed, so weights stay in the map of their file.
+//! Matrix products `x · wᵀ` of f32. Weights are read where they lie, never packed, so that they stay in the map of their file.
 //!
 //! Both operands are contiguous along the inner dimension, as every checkpoint stores them. A tile holds one register of partial
 //! sums for each of its (few rows of x) × (4 rows of w); each lane adds every 8th or 16th product, and the lanes are added at the
@@ -11,7 +11,8 @@
 //!
 //! Tried on a Zen 3 core at 112 GFLOP/s of peak (G(FL)OP/s of 1576 x 768 x 3072 · 1576 x 3072 x 768): cuts of 1024 in place 85 · 66;
 //! with x copied so that its rows do not all meet in the same sets of L1 86 · 79; cuts of 768, copied, 88 · 81, and of 512 82 · 79;
-//! 96 rather than 48 rows +0 to 5 %; a copy where nothing is cut -1 to -3 %.
+//! 96 rather than 48 rows +0 to 5 %; rows of the copy that begin with a cache line 91 · 85, so that copying pays even where nothing
+//! is cut. Fetching w further ahead changes nothing.
 use std::cell::RefCell;
 
 use crate::Cores;
@@ -23,8 +24,8 @@ use crate::simd::{Kernel, Simd};
 const INNER: usize = 768;
 /// Rows of x that stay in L2.
 const ROWS: usize = 96;
-/// Numbers between rows of the copy of x, so that they do not begin in the same set of the cache.
-const APART: usize = 16;
+/// Numbers of a cache line.
+const LINE: usize = 16;
 /// Columns of a task at most.
 const COLUMNS: usize = 256;
 
@@ -77,7 +78,25 @@ pub fn product(cores: &Cores, x: &[f32], inner: usize, parts: &[Part<'_>], epilo
 
 thread_local! {
     /// The copy of a block of x, kept from task to task.
-    static COPY: RefCell<Vec<f32>> = const { RefCell::new(vec![]) };
+    static COPY: RefCell<Vec<Line>> = const { RefCell::new(vec![]) };
+}
+
+/// Numbers that begin where a cache line does.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LINE]);
+
+/// The first `len` numbers of `rows` rows of `x`, `stride` apart, each at the start of a cache line, and a line apart more than
+/// they need, so that they do not all begin in the same set of the cache; and how far apart they are.
+fn copied<'a>(x: &[f32], stride: usize, rows: usize, len: usize, copy: &'a mut Vec<Line>) -> (&'a [f32], usize) {
+    let apart = len.div_ceil(LINE) + 1;
+    copy.resize(copy.len().max(rows * apart), Line([0.0; LINE]));
+    // SAFETY: a line is sixteen numbers and nothing else.
+    let numbers = unsafe { std::slice::from_raw_parts_mut(copy.as_mut_ptr().cast::<f32>(), copy.len() * LINE) };
+    for (from, to) in x.chunks(stride).zip(numbers.chunks_mut(apart * LINE)) {
+        to[..len].copy_from_slice(&from[..len]);
+    }
+    (numbers, apart * LINE)
 }
 
 /// Some rows and columns of a product; the columns are counted within the part, which starts at `offset`.
@@ -93,7 +112,7 @@ struct Task {
 fn tasks(threads: usize, rows: usize, width: usize, columns: impl Iterator<Item = usize>) -> Vec<Task> {
     let row_step = if threads > 1 { 2 * ROWS } else { rows.max(1) };
     let wanted = (4 * threads).div_ceil(rows.div_ceil(row_step).max(1));
-    let column_step = if threads > 1 { (width / wanted).next_multiple_of(16).clamp(16, COLUMNS) } else { COLUMNS };
+    let column_step = if threads > 1 { (width / wanted).next_multiple_of(16).clamp(32, COLUMNS) } else { COLUMNS };
     let (mut tasks, mut offset) = (vec![], 0);
     for (part, count) in columns.enumerate() {
         for n in (0..count).step_by(column_step) {
@@ -115,7 +134,7 @@ struct Block<'a> {
     out: Shared,
     width: usize,
     task: Task,
-    copy: &'a mut Vec<f32>,
+    copy: &'a mut Vec<Line>,
 }
 
 impl Kernel for Block<'_> {
@@ -125,26 +144,19 @@ impl Kernel for Block<'_> {
     unsafe fn run<S: Simd>(self) {
         let Self { x, inner, part, epilogue, out, width, task, copy } = self;
         let columns = task.columns.1 - task.columns.0;
-        let piece = inner.div_ceil(inner.div_ceil(INNER)).next_multiple_of(16);
+        let piece = inner.div_ceil(inner.div_ceil(INNER)).next_multiple_of(LINE);
         for m in (task.rows.0..task.rows.1).step_by(ROWS) {
             let rows = ROWS.min(task.rows.1 - m);
             let at = m * width + task.offset + task.columns.0;
             for k in (0..inner).step_by(piece) {
                 let end = inner.min(k + piece);
-                let (mut x, mut stride) = (&x[m * inner + k..(m + rows - 1) * inner + end], inner);
-                if piece < inner && rows > 1 {
-                    stride = piece + APART;
-                    copy.resize(copy.len().max(rows * stride), 0.0);
-                    for (from, to) in x.chunks(inner).zip(copy.chunks_mut(stride)) {
-                        to[..end - k].copy_from_slice(&from[..end - k]);
-                    }
-                    x = copy;
-                }
+                let (from, len) = (&x[m * inner + k..(m + rows - 1) * inner + end], end - k);
+                let (x, stride) = if rows > 1 { copied(from, inner, rows, len, copy) } else { (from, inner) };
                 // SAFETY: `product` checked all lengths, and the rows and columns are inside; no other task has these.
                 unsafe {
                     let x = Matrix { at: x.as_ptr(), stride, rows };
                     let w = Matrix { at: part.weight.as_ptr().add(task.columns.0 * inner + k), stride: inner, rows: columns };
-                    dots::<S>(x, w, end - k, Target { at: out.at(at), stride: width, add: k > 0 });
+                    dots::<S>(x, w, len, Target { at: out.at(at), stride: width, add: k > 0 });
                 }
             }
             for row in 0..rows {
