@@ -1,0 +1,230 @@
+//! `hua embed`: vectors of texts and pictures into a file.
+
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use hua::{Embedder, Failure};
+
+use crate::complaint::Complaint;
+use crate::output::{About, DType, Draft, Format, Header, Kind, TensorEntry, Writer, beside};
+use crate::session::Session;
+use crate::table::thousands;
+
+/// Texts or pictures in memory at a time.
+const BATCH: usize = 64;
+
+/// The output that everything else is about.
+const EMBEDDING: &str = "embedding";
+
+/// Write the vectors of texts and pictures into a file
+///
+/// Each vector has length one, so that a dot product is a cosine; texts come first, then pictures in the order of their paths. The
+/// extension says what is written: `npy` ([rows, width] f32, ids in OUT.ids.txt), `safetensors` (tensor `embeddings`; ids, model and
+/// fingerprint in its metadata), `jsonl` ({"id", "kind", "embedding"} a line). A picture that cannot be read never stops the run: it is listed
+/// on stderr and in OUT.errors.jsonl. Vectors of two models cannot be compared.
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  hua embed ~/Pictures -o pictures.npy
+  hua embed --texts captions.txt photos/ -o all.safetensors
+  echo 彩虹 | hua embed --texts - -o rainbow.jsonl
+  hua embed --model altclip-m9 --text 'a lamp' --output projection_state -o condition.safetensors")]
+pub struct Arguments {
+    /// Pictures, and folders with what is below them
+    #[arg(value_name = "PICTURE-OR-DIR")]
+    pictures: Vec<PathBuf>,
+    /// A file with a text a line; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    texts: Option<PathBuf>,
+    /// A text; repeatable
+    #[arg(long = "text", value_name = "TEXT")]
+    text: Vec<String>,
+    /// Which output of the text tower: `embedding`, or for diffusion models AltCLIP's `projection_state` and `last_hidden_state`: a row a
+    /// token, not normalised, with the row each text begins at in tensor `offsets` (safetensors only)
+    #[arg(long, value_name = "NAME", default_value = EMBEDDING)]
+    output: String,
+    /// Where to write: OUT.npy, OUT.safetensors or OUT.jsonl
+    #[arg(short, value_name = "OUT")]
+    out: PathBuf,
+}
+
+pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
+    let Arguments { pictures, texts, text, output, out } = arguments;
+    let format = Format::of(&out)?;
+    if pictures.is_empty() && texts.is_none() && text.is_empty() {
+        return Err(Complaint::caller("nothing to embed").hint("name pictures or folders, or give `--text TEXT` or `--texts FILE`").into());
+    }
+    if output != EMBEDDING && (format != Format::Safetensors || !pictures.is_empty()) {
+        let message = format!("output `{output}` is of texts, and is written as safetensors only");
+        return Err(Complaint::caller(message).hint("leave out pictures, and name a file `….safetensors`").into());
+    }
+    let mut lines = Texts::open(text, texts.as_deref())?;
+    let (pictures, mut failures) = hua::picture_files(&pictures)?;
+    let embedder = session.embedder()?;
+    if output != EMBEDDING {
+        return write_output(session, &embedder, lines, &output, &out);
+    }
+    let about = About { width: embedder.width(), model: embedder.name().to_owned(), fingerprint: embedder.fingerprint().to_owned() };
+    let mut writer = format.begin(&out, about)?;
+    let texts = add_texts(session, &embedder, &mut lines, &mut *writer)?;
+    let found = pictures.len();
+    let embedded = add_pictures(session, &embedder, &pictures, &mut *writer, &mut failures)?;
+    session.warn_failures(&failures);
+    write_failures(&out, &failures)?;
+    if texts + embedded == 0 {
+        let message = if found + failures.len() > 0 { "none of the pictures can be used" } else { "no text and no picture to embed" };
+        return Err(Complaint::file(message).into());
+    }
+    writer.finish()?;
+    let (texts, embedded) = (thousands(texts as u64), thousands(embedded as u64));
+    session.printer.note(format!("{texts} texts and {embedded} pictures are in `{}`", out.display()));
+    Ok(())
+}
+
+/// Texts of the command line, then of a file or stdin, read as they are needed.
+struct Texts {
+    given: std::vec::IntoIter<String>,
+    lines: Option<(Box<dyn BufRead>, PathBuf)>,
+}
+
+impl Texts {
+    fn open(given: Vec<String>, file: Option<&Path>) -> anyhow::Result<Self> {
+        let lines: Option<(Box<dyn BufRead>, PathBuf)> = match file {
+            None => None,
+            Some(path) if path == Path::new("-") => Some((Box::new(std::io::stdin().lock()), "stdin".into())),
+            Some(path) => {
+                let file =
+                    std::fs::File::open(path).map_err(|error| Complaint::caller(format!("cannot read `{}`: {error}", path.display())))?;
+                Some((Box::new(std::io::BufReader::new(file)), path.to_owned()))
+            }
+        };
+        Ok(Self { given: given.into_iter(), lines })
+    }
+
+    /// The next at most [`BATCH`] texts; none at the end. Empty lines are texts too, so that rows keep their numbers.
+    fn batch(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut batch: Vec<String> = self.given.by_ref().take(BATCH).collect();
+        if let Some((reader, path)) = &mut self.lines {
+            while batch.len() < BATCH {
+                let mut line = String::new();
+                if reader.read_line(&mut line).with_context(|| format!("cannot read `{}`", path.display()))? == 0 {
+                    break;
+                }
+                batch.push(line.trim_end_matches(['\n', '\r']).to_owned());
+            }
+        }
+        Ok(batch)
+    }
+}
+
+fn add_texts(session: &Session, embedder: &Embedder, texts: &mut Texts, writer: &mut dyn Writer) -> anyhow::Result<usize> {
+    let mut count = 0;
+    loop {
+        let batch = texts.batch()?;
+        if batch.is_empty() {
+            return Ok(count);
+        }
+        let embeddings = embedder.embed_texts(&batch)?;
+        session.warn_truncated(&batch, embeddings.truncated());
+        for (text, row) in batch.iter().zip(embeddings.rows()) {
+            writer.add(Kind::Text, text, row)?;
+        }
+        count += batch.len();
+    }
+}
+
+fn add_pictures(
+    session: &Session,
+    embedder: &Embedder,
+    paths: &[PathBuf],
+    writer: &mut dyn Writer,
+    failures: &mut Vec<Failure>,
+) -> anyhow::Result<usize> {
+    let bar = session.bar();
+    bar.begin("embedding pictures", paths.len() as u64);
+    let mut count = 0;
+    for batch in paths.chunks(BATCH) {
+        for (path, row) in batch.iter().zip(embedder.embed_files(batch)?) {
+            match row {
+                Ok(row) => {
+                    writer.add(Kind::Image, &path.to_string_lossy(), &row)?;
+                    count += 1;
+                }
+                Err(error) => failures.push(Failure { path: path.display().to_string(), reason: error.reason() }),
+            }
+        }
+        bar.step(batch.len() as u64);
+    }
+    Ok(count)
+}
+
+/// OUT.errors.jsonl: `{"path", "reason"}` a line; taken away if an earlier run left one and nothing failed now.
+fn write_failures(out: &Path, failures: &[Failure]) -> anyhow::Result<()> {
+    let path = beside(out, "errors.jsonl");
+    if failures.is_empty() {
+        return match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+            }
+            _ => Ok(()),
+        };
+    }
+    let mut draft = Draft::begin(&path)?;
+    for failure in failures {
+        serde_json::to_writer(&mut draft, failure)?;
+        draft.write_all(b"\n")?;
+    }
+    draft.finish()
+}
+
+/// Another output than the embedding: rows of all texts one after the other, and where each text begins.
+fn write_output(session: &Session, embedder: &Embedder, mut texts: Texts, output: &str, out: &Path) -> anyhow::Result<()> {
+    let mut ids = Vec::new();
+    let mut offsets: Vec<i64> = vec![0];
+    let mut numbers: Vec<u8> = Vec::new();
+    let mut width = 0;
+    loop {
+        let batch = texts.batch()?;
+        if batch.is_empty() {
+            break;
+        }
+        for text in &batch {
+            let rows = embedder.text_output(std::slice::from_ref(text), output)?;
+            width = rows.width;
+            numbers.extend(rows.data.iter().flat_map(|number| number.to_le_bytes()));
+            offsets.push(offsets.last().copied().unwrap_or(0) + (rows.data.len() / width.max(1)) as i64);
+        }
+        ids.extend(batch);
+    }
+    let rows = offsets.last().copied().unwrap_or(0) as usize;
+    let first = rows * width * 4;
+    let metadata = [
+        ("ids", serde_json::to_string(&ids)?),
+        ("model", embedder.name().to_owned()),
+        ("fingerprint", embedder.fingerprint().to_owned()),
+        ("normalized", "false".to_owned()),
+    ];
+    let header = Header {
+        metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        tensors: [
+            (output.to_owned(), TensorEntry { dtype: DType::F32, shape: vec![rows, width], data_offsets: [0, first] }),
+            (
+                "offsets".to_owned(),
+                TensorEntry { dtype: DType::I64, shape: vec![offsets.len()], data_offsets: [first, first + offsets.len() * 8] },
+            ),
+        ]
+        .into(),
+    };
+    let mut draft = Draft::begin(out)?;
+    header.write(&mut draft)?;
+    draft.write_all(&numbers)?;
+    for offset in &offsets {
+        draft.write_all(&offset.to_le_bytes())?;
+    }
+    draft.finish()?;
+    let texts = thousands(ids.len() as u64);
+    session.printer.note(format!("`{output}` of {texts} texts, {rows} rows of {width}, is in `{}`", out.display()));
+    Ok(())
+}

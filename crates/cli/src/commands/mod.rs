@@ -1,0 +1,11 @@
+//! The commands, a file each: arguments with their help, then the work.
+
+pub mod classify;
+pub mod convert;
+pub mod embed;
+pub mod eval;
+pub mod inspect;
+pub mod pull;
+pub mod search;
+pub mod similarity;
+mod sources;

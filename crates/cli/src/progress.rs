@@ -1,0 +1,81 @@
+//! Progress on stderr: a bar with rate and time left when a person watches, nothing otherwise.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::printer::Printer;
+
+/// What is counted, which decides how the numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Items,
+}
+
+/// A bar, driven by a command or, through [`hua::Progress`], by the library.
+pub struct Bar {
+    shown: bool,
+    unit: Unit,
+    bar: Mutex<ProgressBar>,
+}
+
+impl Bar {
+    pub fn new(printer: &Printer, unit: Unit) -> Self {
+        Self { shown: printer.shows_progress(), unit, bar: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    /// A bar for `total` units of `what` replaces the one before.
+    pub fn begin(&self, what: &str, total: u64) {
+        if !self.shown {
+            return;
+        }
+        let bar = ProgressBar::new(total).with_style(style(self.unit)).with_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if let Ok(mut current) = self.bar.lock() {
+            current.finish_and_clear();
+            *current = bar;
+        }
+    }
+
+    pub fn step(&self, by: u64) {
+        if let Ok(bar) = self.bar.lock() {
+            bar.inc(by);
+        }
+    }
+
+    pub fn end(&self) {
+        if let Ok(bar) = self.bar.lock() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl hua::Progress for Bar {
+    fn start(&self, what: &str, total: u64) {
+        self.begin(what, total);
+    }
+
+    fn advance(&self, steps: u64) {
+        self.step(steps);
+    }
+
+    fn finish(&self) {
+        self.end();
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn style(unit: Unit) -> ProgressStyle {
+    let template = match unit {
+        Unit::Bytes => "{msg} {bar:30.cyan/dim} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
+        Unit::Items => "{msg} {bar:30.cyan/dim} {pos}/{len}  {per_sec}  {eta} left",
+    };
+    ProgressStyle::with_template(template).expect("the templates above are well formed").progress_chars("━━─")
+}

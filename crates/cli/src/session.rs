@@ -1,0 +1,82 @@
+//! What every command has at hand: the settings, the printer, and the model they name.
+
+use std::path::Path;
+
+use hua::{DeviceKind, Embedder, Failure, OpenOptions, Truncation};
+
+use crate::printer::Printer;
+use crate::progress::{Bar, Unit};
+use crate::settings::{Device, Settings};
+
+/// Failures that are told one by one; more are counted.
+const TOLD: usize = 10;
+
+/// Settings and printer of one run.
+pub struct Session {
+    pub settings: Settings,
+    pub printer: Printer,
+}
+
+impl Session {
+    /// Opens the model that was named, or the built-in one, and says so in that case.
+    pub fn embedder(&self) -> anyhow::Result<Embedder> {
+        let options = self.open_options();
+        match &self.settings.model {
+            Some(name) => Ok(Embedder::open_with(name, &options)?),
+            None => {
+                let embedder = Embedder::embedded(&options)?;
+                let name = embedder.name();
+                self.printer.note(format!("the built-in model `{name}` answers; name another with `--model NAME-OR-PATH` or HUA_MODEL"));
+                Ok(embedder)
+            }
+        }
+    }
+
+    /// How a model is opened.
+    pub fn open_options(&self) -> OpenOptions {
+        OpenOptions {
+            family: self.settings.family.clone(),
+            image_from: self.settings.image_from.clone(),
+            context_length: self.settings.context_length,
+            threads: self.settings.threads,
+            device: match self.settings.device {
+                Device::Cpu => DeviceKind::Cpu,
+                Device::Reference => DeviceKind::Reference,
+            },
+            compat: self.settings.compat,
+            hub: hua::hub::Settings::from_env(),
+        }
+    }
+
+    /// Where embeddings of pictures are kept.
+    pub fn cache(&self) -> Option<&Path> {
+        self.settings.cache.as_deref()
+    }
+
+    /// A bar for work on pictures or texts.
+    pub fn bar(&self) -> Bar {
+        Bar::new(&self.printer, Unit::Items)
+    }
+
+    /// Tells which pictures could not be used.
+    pub fn warn_failures(&self, failures: &[Failure]) {
+        for Failure { path, reason } in failures.iter().take(TOLD) {
+            self.printer.warning(format!("left out `{path}`: {reason}"));
+        }
+        if failures.len() > TOLD {
+            self.printer.warning(format!("left out {} more pictures", failures.len() - TOLD));
+        }
+    }
+
+    /// Tells which texts were cut.
+    pub fn warn_truncated(&self, texts: &[impl AsRef<str>], truncated: &[Truncation]) {
+        for Truncation { index, cut } in truncated.iter().take(TOLD) {
+            let start: String = texts.get(*index).map(|text| text.as_ref().chars().take(24).collect()).unwrap_or_default();
+            let tokens = if *cut == 1 { "token" } else { "tokens" };
+            self.printer.warning(format!("the text `{start}…` is longer than the model reads: its last {cut} {tokens} do not count"));
+        }
+        if truncated.len() > TOLD {
+            self.printer.warning(format!("{} more texts are longer than the model reads", truncated.len() - TOLD));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a model is said to be.
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use crate::Place;
+
+#[test]
+fn the_built_in_model_is_described() {
+    assert_snapshot!(Place::new().hua(&["inspect"]).ok(), @"
+    model         emoji-9l-bootstrap
+    family        altclip
+    files         hugging-face
+    image tower   ViT, 64×64 pixels, patches of 8, 6 layers, width 192, 3 heads
+    text tower    BERT, 4 layers, width 256, 4 heads
+    embedding     256 numbers
+    longest text  64 tokens
+    parameters    9,148,161 (image 2,768,640, text 6,379,520, scale 1)
+    one picture   369 MFLOP
+    one text      106 MFLOP of 16 tokens, 436 MFLOP of 64
+    weights       18.3 MB
+    pictures      as `preprocessor_config.json` says
+    tokenizer     SentencePiece unigram, 11,996 ids
+    text outputs  last_hidden_state, projection_state, embedding
+    scale         25.59
+    fingerprint   6a1f3fa2f669d87a6268b4cf68e38c325a1bcc38d6302c4f4b672014c52a775a
+    ");
+}
+
+#[test]
+fn a_published_model_is_described_without_its_files() {
+    let run = Place::new().hua(&["inspect", "chinese-clip-vit-b-16", "--json"]);
+    assert!(run.stderr.contains("not here"), "{}", run.stderr);
+    let report: Value = serde_json::from_str(&run.ok()).unwrap();
+    assert_eq!(report["parameters"]["total"], 188_262_913);
+    assert_eq!(report["family"], "chinese-clip");
+    assert_eq!(report["weight_bytes"], 4 * 188_262_913_u64);
+}
+
+#[test]
+fn the_graphs_are_shown_when_asked_for() {
+    let text = Place::new().hua(&["inspect", "--graph"]).ok();
+    assert!(text.contains("\nimage tower\n") && text.contains("\ntext tower\n") && text.contains("output embedding = "), "{text}");
+}
+
+#[test]
+fn presets_are_listed_with_their_counts() {
+    let table = Place::new().hua(&["inspect", "--presets"]).ok();
+    assert!(table.lines().any(|line| line.starts_with("altclip ") && line.contains("864,186,113")), "{table}");
+}
+
+#[test]
+fn a_converted_model_is_the_same_model() {
+    let place = Place::new();
+    let files = place.hua(&["convert", "-o", "copy"]).ok();
+    assert!(files.lines().any(|file| file.ends_with("model.safetensors")), "{files}");
+    let fingerprint = |arguments: &[&str]| -> Value {
+        serde_json::from_str::<Value>(&place.hua(&[arguments, &["--json"]].concat()).ok()).unwrap()["fingerprint"].clone()
+    };
+    assert_eq!(fingerprint(&["inspect", "copy"]), fingerprint(&["inspect"]));
+    let again = place.hua(&["convert", "-o", "copy"]);
+    assert!(again.code != 0 && again.stderr.contains("copy"), "{}", again.stderr);
+    assert_ne!(place.hua(&["convert", "-o", "other", "--to", "openai"]).code, 0);
+}
