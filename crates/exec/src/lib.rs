@@ -2,6 +2,29 @@
 //!
 //! A [`Device`] is a value that the caller chooses; it loads a graph and its weights into a [`Program`], which runs batches. Batches
 //! are ragged: every item has its own length, nothing is padded, and an item's result does not depend on the others.
+//!
+//! ```
+//! use hua_exec::{Batch, Cpu, Device, Reference};
+//! use hua_graph::{Builder, EmbedSizes, Kind, Pick, Tensor, Weights};
+//!
+//! let mut g = Builder::default();
+//! let ids = g.input(Kind::Ids);
+//! let x = g.embed(ids, EmbedSizes { vocab: 3, positions: 4, first_position: 0, types: 0, width: 2 });
+//! let x = g.pick(x, Pick::Mean, None);
+//! g.output("embedding", x);
+//! let graph = g.finish()?;
+//! let tokens = Tensor::from_f32(&[3, 2], vec![0., 0., 1., 10., 2., 20.]);
+//! let positions = Tensor::from_f32(&[4, 2], vec![0.0; 8]);
+//! let weights = Weights::new(&graph, vec![tokens, positions])?;
+//!
+//! let texts = [vec![1, 2], vec![2, 2, 0]];
+//! for device in [&Reference as &dyn Device, &Cpu { threads: 1 }] {
+//!     let rows = device.load(&graph, &weights)?.run(&Batch::Ids(&texts), &["embedding"])?.remove(0);
+//!     assert_eq!((rows.width, &rows.lengths[..]), (2, &[1, 1][..]));
+//!     assert_eq!(rows.data, [1.5, 15.0, 4.0 / 3.0, 40.0 / 3.0]);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 mod batch;
 mod cpu;
 mod reference;

@@ -151,7 +151,7 @@ unsafe fn mask8(n: usize) -> __m256i {
 
 // SAFETY, of every block below: the promise of the trait's caller.
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::undocumented_unsafe_blocks)]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "said once, above")]
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
@@ -233,7 +233,7 @@ pub(crate) struct Avx512;
 
 // SAFETY, of every block below: the promise of the trait's caller.
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::undocumented_unsafe_blocks)]
+#[allow(clippy::undocumented_unsafe_blocks, reason = "said once, above")]
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
