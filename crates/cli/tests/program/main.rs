@@ -1,5 +1,7 @@
 //! The program as a stranger runs it: what it prints where, its exit codes, its files. One binary, so that it is linked once.
 
+#![allow(clippy::unwrap_used)]
+
 mod embed;
 mod errors;
 mod gallery;
