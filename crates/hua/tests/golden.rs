@@ -1,5 +1,5 @@
 //! Every family and layout computes what its reference computes, layer by layer, on every executor.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 mod reading;
 
 use std::path::{Path, PathBuf};
