@@ -1,6 +1,6 @@
 //! Numbers: matrix products, attention and row kernels on slices, and memory-mapped files; the only unsafe code of the project.
 //!
-//! Every kernel is written once, over [`simd::Simd`], and compiled for each instruction set; [`Isa`] says which one runs, and can
+//! Every kernel is written once, over `simd::Simd`, and compiled for each instruction set; [`Isa`] says which one runs, and can
 //! only name one that the machine has. A result depends on the instruction set, but never on the number of threads, on the number
 //! of rows computed together, or on how the work was cut into blocks.
 mod attention;

@@ -27,7 +27,7 @@ const ROWS: usize = 96;
 /// Numbers of a cache line.
 const LINE: usize = 16;
 /// Columns of a task at most.
-const COLUMNS: usize = 256;
+const COLUMNS: usize = 512;
 
 /// One of the weights whose products with the same rows lie side by side in the result.
 #[derive(Clone, Copy, Debug)]

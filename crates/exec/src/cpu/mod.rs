@@ -38,7 +38,7 @@ impl Device for Cpu {
         passes::fold_batch_norm(&mut plan);
         let numbers = Numbers::new(&plan, weights)?;
         let cores = Cores::new(self.threads, Isa::best())?;
-        Ok(Box::new(CpuProgram { graph: graph.clone(), shapes, plan, numbers, cores, ready: Mutex::default() }))
+        Ok(Box::new(CpuProgram { graph: graph.clone(), shapes, plan, numbers, cores, ready: Mutex::default(), free: Mutex::default() }))
     }
 }
 
@@ -51,6 +51,8 @@ struct CpuProgram {
     numbers: Numbers,
     cores: Cores,
     ready: Mutex<HashMap<Vec<Value>, Arc<Plan>>>,
+    /// What lay between the steps of the last run.
+    free: Mutex<Vec<Vec<f32>>>,
 }
 
 impl CpuProgram {
@@ -77,6 +79,11 @@ impl Program for CpuProgram {
     fn run(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError> {
         let outputs = find_outputs(&self.graph, outputs)?;
         let items = self.shapes.check(&self.graph, &self.graph.needed(&outputs), batch)?;
-        run::run(&self.plan(&outputs), &self.numbers, &self.cores, &items)
+        // One run at a time uses memory again: asking the system for it anew costs a few percent of a small batch.
+        let mut free = std::mem::take(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner));
+        let rows = run::run(&self.plan(&outputs), &self.numbers, &self.cores, &items, &mut free);
+        free.retain(|buffer| buffer.capacity() > 0);
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) = free;
+        rows
     }
 }

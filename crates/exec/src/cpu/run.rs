@@ -12,11 +12,16 @@ use crate::{ExecError, Rows};
 /// Numbers of the largest value of the items that run together, about: more than that costs memory and gains nothing.
 const TOGETHER: usize = 4 << 20;
 
-/// The values of the plan's outputs.
-pub(crate) fn run(plan: &Plan, numbers: &Numbers, cores: &Cores, items: &Items<'_>) -> Result<Vec<Rows>, ExecError> {
+/// The values of the plan's outputs. `free` is memory that was used before, and is again afterwards.
+pub(crate) fn run(
+    plan: &Plan,
+    numbers: &Numbers,
+    cores: &Cores,
+    items: &Items<'_>,
+    free: &mut Vec<Vec<f32>>,
+) -> Result<Vec<Rows>, ExecError> {
     let rows = |&i: &usize| Rows { width: width(plan.steps[i].kind), ..Rows::default() };
     let mut outputs: Vec<Rows> = plan.outputs.iter().map(rows).collect();
-    let mut free = vec![];
     let mut first = 0;
     while first < items.count {
         let (mut end, mut room) = (first + 1, TOGETHER.saturating_sub(cost(plan, items, first)));
@@ -25,7 +30,7 @@ pub(crate) fn run(plan: &Plan, numbers: &Numbers, cores: &Cores, items: &Items<'
             end += 1;
         }
         let part = items.part(first..end);
-        Run { plan, numbers, cores, items: &part, values: vec![], free: &mut free }.all(&mut outputs)?;
+        Run { plan, numbers, cores, items: &part, values: vec![], free }.all(&mut outputs)?;
         first = end;
     }
     Ok(outputs)
@@ -90,10 +95,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Memory for so many numbers, whatever they are.
+    /// Memory for so many numbers, whatever they are: the smallest that is free and fits, or else the largest, grown, so that there
+    /// are never more pieces than one run needed at once.
     fn buffer(&mut self, len: usize) -> Vec<f32> {
-        let fit = self.free.iter().enumerate().filter(|(_, b)| b.capacity() >= len).min_by_key(|(_, b)| b.capacity()).map(|(i, _)| i);
-        let mut buffer = fit.map(|i| self.free.swap_remove(i)).unwrap_or_default();
+        let size = |i: &usize| self.free[*i].capacity();
+        let fit = (0..self.free.len()).filter(|i| size(i) >= len).min_by_key(size);
+        let mut buffer = fit.or_else(|| (0..self.free.len()).max_by_key(size)).map(|i| self.free.swap_remove(i)).unwrap_or_default();
+        if buffer.capacity() < len {
+            buffer = Vec::new();
+        }
         buffer.resize(len, 0.0);
         buffer
     }
@@ -111,6 +121,13 @@ impl Run<'_> {
         let mut out = match step.work {
             Work::Input => vec![],
             _ => self.buffer(len),
+        };
+        let mut windows = match step.work {
+            Work::Conv { weight, window, .. } if !window.is_pixel() => {
+                let inner = self.numbers.table(weight).len() / columns(step.kind);
+                self.buffer(self.lengths(step).sum::<usize>() * inner)
+            }
+            _ => vec![],
         };
         let (cores, isa) = (self.cores, self.cores.isa());
         let value = |nth: usize| &self.values[step.inputs[nth]][..];
@@ -158,9 +175,8 @@ impl Run<'_> {
                 if window.is_pixel() {
                     product(cores, images, inner, &parts, self.epilogue(step), &mut out);
                 } else {
-                    let mut rows = vec![0.0; self.lengths(step).sum::<usize>() * inner];
-                    conv::windows(cores, images, *window, kind(0), step.kind, &mut rows);
-                    product(cores, &rows, inner, &parts, self.epilogue(step), &mut out);
+                    conv::windows(cores, images, *window, kind(0), step.kind, &mut windows);
+                    product(cores, &windows, inner, &parts, self.epilogue(step), &mut out);
                 }
             }
             Work::Embed { tokens, positions, first_position, types } => {
@@ -196,6 +212,9 @@ impl Run<'_> {
                 self.prepend(step, |_, row| row.copy_from_slice(token), &mut out);
             }
             Work::PrependMean => self.prepend(step, mean, &mut out),
+        }
+        if windows.capacity() > 0 {
+            self.free.push(windows);
         }
         Ok(out)
     }
