@@ -26,7 +26,7 @@ pub struct ModelSpec {
     pub preprocessing: Preprocessing,
     /// How texts become ids.
     pub tokenizer: TokenizerSpec,
-    /// Which model it is: 64 hexadecimal digits, equal for equal models whatever file they are in.
+    /// Which model it is: 64 hexadecimal digits, equal for equal models with equal files beside them, in whatever layout.
     pub fingerprint: String,
 }
 

@@ -1,12 +1,9 @@
 //! The transformer block in its two orders: norms before each half (CLIP) or after (BERT).
 use hua_graph::{Builder, Mask, Value};
-use serde::{Deserialize, Serialize};
 
 use super::{Activation, ArchError, epsilon, limit, most};
 
 /// A stack of equal transformer blocks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Blocks {
     pub(super) layers: usize,
     pub(super) heads: usize,
