@@ -2,8 +2,9 @@
 //!
 //! The digest (SHA-256) covers what embeddings depend on: both towers' sizes, preprocessing, the tokenizer's kind and files, and of
 //! every parameter its name here, type, shape and a sample of its bytes as the graph sees them. So a model has one fingerprint in all
-//! layouts, as long as the same tokenizer and preprocessor stand beside it, and another after it was trained further or rounded to another type. The sample is the whole of a small tensor and three blocks
-//! of a large one, so that gigabytes of weights cost some megabytes of reading; a change of a few rows of a large table can go unseen.
+//! layouts, as long as the same tokenizer and preprocessor stand beside it, and another after it was trained further or rounded to
+//! another type. How long texts may be is a matter of use and not covered. The sample is the whole of a small tensor and three blocks of a
+//! large one, so that gigabytes of weights cost some megabytes of reading; a change of a few rows of a large table can go unseen.
 use std::io;
 
 use hua_graph::Tensor;
