@@ -1,9 +1,10 @@
 //! Progress on stderr: a bar with rate and time left when a person watches, nothing otherwise.
 
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::printer::Printer;
 
@@ -74,8 +75,20 @@ impl Drop for Bar {
 
 fn style(unit: Unit) -> ProgressStyle {
     let template = match unit {
-        Unit::Bytes => "{msg} {bar:30.cyan/dim} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
-        Unit::Items => "{msg} {bar:30.cyan/dim} {pos}/{len}  {per_sec}  {eta} left",
+        Unit::Bytes => "{msg} {bar:30.cyan/dim} {binary_bytes}/{binary_total_bytes}  {pace}",
+        Unit::Items => "{msg} {bar:30.cyan/dim} {pos}/{len}  {pace}",
     };
-    ProgressStyle::with_template(template).expect("the templates above are well formed").progress_chars("━━─")
+    let style = ProgressStyle::with_template(template).expect("the templates above are well formed").progress_chars("━━─");
+    style.with_key("pace", move |state: &ProgressState, out: &mut dyn Write| {
+        // Nothing is known before the first step.
+        if state.pos() == 0 || state.per_sec() <= 0.0 {
+            return;
+        }
+        let rate = match unit {
+            Unit::Bytes => format!("{}/s", BinaryBytes(state.per_sec() as u64)),
+            Unit::Items => format!("{:.1}/s", state.per_sec()),
+        };
+        // A terminal that cannot be written to is nothing to fail on.
+        let _ = write!(out, "{rate}  {} left", HumanDuration(state.eta()));
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hua::{DeviceKind, Embedder, Failure, OpenOptions, Truncation};
+use hua::{DeviceKind, Embedder, Failure, OpenOptions, Truncation, hub};
 
 use crate::printer::Printer;
 use crate::progress::{Bar, Unit};
@@ -20,7 +20,7 @@ pub struct Session {
 impl Session {
     /// Opens the model that was named, or the built-in one, and says so in that case.
     pub fn embedder(&self) -> anyhow::Result<Embedder> {
-        let options = self.open_options();
+        let options = self.open_options()?;
         match &self.settings.model {
             Some(name) => Ok(Embedder::open_with(name, &options)?),
             None => {
@@ -33,10 +33,12 @@ impl Session {
     }
 
     /// How a model is opened.
-    pub fn open_options(&self) -> OpenOptions {
-        OpenOptions {
+    pub fn open_options(&self) -> anyhow::Result<OpenOptions> {
+        let hub = hub::Settings::from_env();
+        let image_from = self.settings.image_from.as_deref().map(|name| hub::resolve(name, &hub)).transpose().map_err(hua::Error::from)?;
+        Ok(OpenOptions {
             family: self.settings.family.clone(),
-            image_from: self.settings.image_from.clone(),
+            image_from,
             context_length: self.settings.context_length,
             threads: self.settings.threads,
             device: match self.settings.device {
@@ -44,8 +46,8 @@ impl Session {
                 Device::Reference => DeviceKind::Reference,
             },
             compat: self.settings.compat,
-            hub: hua::hub::Settings::from_env(),
-        }
+            hub,
+        })
     }
 
     /// Where embeddings of pictures are kept.

@@ -19,7 +19,7 @@ pub struct Global {
     pub family: Option<String>,
     /// Second folder that holds the image tower, for models that publish only the text tower (Taiyi)
     #[arg(long, global = true, value_name = "NAME-OR-PATH")]
-    pub image_from: Option<PathBuf>,
+    pub image_from: Option<String>,
     /// Longest text that is read, tokens; at most what the model has positions for [default: what the model was trained with]
     #[arg(long, global = true, value_name = "TOKENS")]
     pub context_length: Option<usize>,
@@ -63,7 +63,7 @@ pub struct Settings {
     /// None: the built-in model.
     pub model: Option<String>,
     pub family: Option<String>,
-    pub image_from: Option<PathBuf>,
+    pub image_from: Option<String>,
     /// None: what the model says.
     pub context_length: Option<usize>,
     /// 0 = all cores.

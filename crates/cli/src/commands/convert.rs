@@ -55,13 +55,12 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let options = SaveOptions { layout: Some(layout), dtype };
     let written = match name.or_else(|| session.settings.model.clone()) {
         Some(name) => {
-            let settings = &session.settings;
-            let (family, image_from) = (settings.family.clone(), settings.image_from.clone());
-            let path = hub::resolve(&name, &hub::Settings::from_env()).map_err(hua::Error::from)?;
-            let model = Model::open(&path, &OpenOptions { family, image_from, context_length: settings.context_length });
+            let hua::OpenOptions { family, image_from, context_length, hub, .. } = session.open_options()?;
+            let path = hub::resolve(&name, &hub).map_err(hua::Error::from)?;
+            let model = Model::open(&path, &OpenOptions { family, image_from, context_length });
             model.and_then(|model| model.save(&out, &options)).map_err(hua::Error::from)?
         }
-        None => Embedder::embedded(&session.open_options())?.model().save(&out, &options).map_err(hua::Error::from)?,
+        None => Embedder::embedded(&session.open_options()?)?.model().save(&out, &options).map_err(hua::Error::from)?,
     };
     let mut total = 0;
     for path in &written {

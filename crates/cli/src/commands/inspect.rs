@@ -2,7 +2,8 @@
 
 use clap::Args;
 use hua::graph::Graph;
-use hua::model::{ImageTower, Preprocessing, Preset, TextTower, TokenizerKind, preset, presets};
+use hua::image::{Geometry, Preprocess};
+use hua::model::{ImageTower, Preset, TextTower, TokenizerKind, preset, presets};
 use hua::{Embedder, hub};
 use serde::Serialize;
 
@@ -58,7 +59,7 @@ struct Report {
     /// Bytes of the weights, as stored; of a preset, in f32.
     weight_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    preprocessing: Option<Preprocessing>,
+    preprocessing: Option<Preprocess>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tokenizer: Option<TokenizerKind>,
     text_outputs: Vec<String>,
@@ -98,7 +99,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         return list_presets(session, json);
     }
     let name = name.or_else(|| session.settings.model.clone());
-    let options = session.open_options();
+    let options = session.open_options()?;
     let report = match name {
         None => of_model(&Embedder::embedded(&options)?, graph),
         Some(name) => match (hub::resolve(&name, &options.hub), preset(&name)) {
@@ -135,7 +136,7 @@ fn of_model(embedder: &Embedder, graph: bool) -> Report {
         layout: Some(spec.layout.clone()),
         source: None,
         weight_bytes: tensors.map(|tensor| tensor.bytes().len() as u64).sum(),
-        preprocessing: Some(spec.preprocessing.clone()),
+        preprocessing: Some(*embedder.preprocess()),
         tokenizer: Some(spec.tokenizer.kind),
         logit_scale: Some(embedder.logit_scale()),
         fingerprint: Some(spec.fingerprint.clone()),
@@ -268,12 +269,23 @@ fn describe_text(tower: &TextTower) -> String {
     }
 }
 
-fn describe_preprocessing(preprocessing: &Preprocessing) -> String {
-    match preprocessing {
-        Preprocessing::ChineseClip { size } => format!("squashed to {size}×{size}"),
-        Preprocessing::Clip { size } => format!("shorter side to {size}, then the middle {size}×{size}"),
-        Preprocessing::File(_) => "as `preprocessor_config.json` says".to_owned(),
+fn describe_preprocessing(preprocess: &Preprocess) -> String {
+    let filter = format!("{:?}", preprocess.filter).to_lowercase();
+    let mut text = match preprocess.geometry {
+        Geometry::Crop(size) => format!("the middle {}×{}", size.width, size.height),
+        Geometry::ShortestEdge { edge, crop } => {
+            format!("shorter side to {edge} ({filter}), then the middle {}×{}", crop.width, crop.height)
+        }
+        Geometry::Squash { to, crop } if to == crop => format!("squashed to {}×{} ({filter})", to.width, to.height),
+        Geometry::Squash { to, crop } => {
+            format!("squashed to {}×{} ({filter}), then the middle {}×{}", to.width, to.height, crop.width, crop.height)
+        }
+    };
+    if let Some(normalize) = preprocess.normalize {
+        let list = |values: [f64; 3]| values.map(|value| format!("{value:.3}")).join(" ");
+        text.push_str(&format!(", mean {}, deviation {}", list(normalize.mean), list(normalize.std)));
     }
+    text
 }
 
 fn list_presets(session: &Session, json: bool) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use hua::image::Picture;
 use hua::{Collection, Embedder, Embeddings, Hit};
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub struct Arguments {
     #[arg(long = "image", value_name = "FILE")]
     images: Vec<PathBuf>,
     /// How many pictures to show for each query
-    #[arg(long, short = 'k', value_name = "N", default_value_t = 10)]
+    #[arg(long, short = 'k', value_name = "N", default_value_t = 10, value_parser = at_least_one())]
     top: usize,
     /// One JSON object a query a line: {"query", "hits": [{"path", "score"}]}
     #[arg(long)]
@@ -74,15 +75,19 @@ struct Queries {
     embeddings: Vec<Embeddings>,
 }
 
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { words, after_dashes, given, images, top, json, sheet, no_cache } = arguments;
     let Split { sources, queries: words, note } = split(Typed { words, after_dashes, given, other_queries: !images.is_empty() })?;
-    if let Some(note) = note {
-        session.printer.note(note);
-    }
     // Begun before the work, so that a place that cannot be written to is known before.
     let sheet = sheet.map(|path| Draft::begin(&path).map(|draft| (draft, path))).transpose()?;
     let embedder = session.embedder()?;
+    if let Some(note) = note {
+        session.printer.note(note);
+    }
     let queries = embed_queries(session, &embedder, words, &images)?;
     let cache = session.cache().filter(|_| !no_cache);
     let bar = session.bar();

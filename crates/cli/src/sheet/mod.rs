@@ -116,7 +116,7 @@ fn draw_header(canvas: &mut Canvas, fonts: &Fonts, asked: &Asked, y: u32, width:
     match asked {
         Asked::Words(words) => {
             let line = fonts.line_within(words, SIZE, width);
-            // A query of emoji alone is told by its code points.
+            // A query in a script that no font has is told by its code points.
             let line = if line.is_blank() { fonts.line_within(&code_points(words), SIZE, width) } else { line };
             line.draw(canvas, MARGIN, baseline, INK);
         }

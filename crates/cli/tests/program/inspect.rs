@@ -19,7 +19,7 @@ fn the_built_in_model_is_described() {
     one picture   369 MFLOP
     one text      106 MFLOP of 16 tokens, 436 MFLOP of 64
     weights       18.3 MB
-    pictures      as `preprocessor_config.json` says
+    pictures      shorter side to 64 (bicubic), then the middle 64×64, mean 0.481 0.458 0.408, deviation 0.269 0.261 0.276
     tokenizer     SentencePiece unigram, 11,996 ids
     text outputs  last_hidden_state, projection_state, embedding
     scale         25.59
