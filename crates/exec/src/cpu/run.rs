@@ -95,7 +95,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Memory for so many numbers, whatever they are: the smallest that is free and fits, or else the largest, grown, so that there
+    /// Memory for so many numbers, whatever they are: the smallest that is free and fits, or else new, in place of the largest, so that there
     /// are never more pieces than one run needed at once.
     fn buffer(&mut self, len: usize) -> Vec<f32> {
         let size = |i: &usize| self.free[*i].capacity();
