@@ -81,8 +81,8 @@ impl Fonts {
         for character in text.chars() {
             let has = |font: usize| self.0[font].1.glyph_index(character).is_some();
             let current = pieces.last().map(|(font, _)| *font);
-            let neutral = character == ' ' || unicode_width::UnicodeWidthChar::width(character) == Some(0);
-            let Some(font) = current.filter(|font| neutral && has(*font)).or_else(|| (0..self.0.len()).find(|font| has(*font))) else {
+            let attached = unicode_width::UnicodeWidthChar::width(character) == Some(0);
+            let Some(font) = current.filter(|font| attached && has(*font)).or_else(|| (0..self.0.len()).find(|font| has(*font))) else {
                 continue;
             };
             match pieces.last_mut() {
