@@ -16,6 +16,9 @@ enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     Scalar,
+    /// Plain Rust with the lanes and the tiles of AVX-512, so that tests run the kernels so on every machine.
+    #[cfg(test)]
+    Wide,
 }
 
 impl Isa {
@@ -32,6 +35,8 @@ impl Isa {
                 isas.push(Self(Kind::Avx2));
             }
         }
+        #[cfg(test)]
+        isas.push(Self(Kind::Wide));
         isas.push(Self(Kind::Scalar));
         isas
     }
@@ -55,6 +60,8 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
             Kind::Scalar => "scalar",
+            #[cfg(test)]
+            Kind::Wide => "wide",
         }
     }
 
@@ -69,6 +76,9 @@ impl Isa {
             Kind::Avx512 => unsafe { avx512(kernel) },
             // SAFETY: plain Rust needs no feature.
             Kind::Scalar => unsafe { kernel.run::<Scalar>() },
+            #[cfg(test)]
+            // SAFETY: as above.
+            Kind::Wide => unsafe { kernel.run::<crate::simd::Plain<16, 6>>() },
         }
     }
 }
