@@ -47,11 +47,6 @@ impl Table {
         row.resize(self.align.len(), String::new());
         self.rows.push(row);
     }
-
-    /// Whether nothing was added, not even titles.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
 }
 
 impl fmt::Display for Table {

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use hua::Embedder;
 use hua::graph::DType;
-use hua::hub;
-use hua::model::{Model, OpenOptions, SaveOptions};
+use hua::model::SaveOptions;
 
 use crate::session::Session;
 use crate::table::thousands;
@@ -53,15 +51,8 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         Numbers::F32 => DType::F32,
     });
     let options = SaveOptions { layout: Some(layout), dtype };
-    let written = match name.or_else(|| session.settings.model.clone()) {
-        Some(name) => {
-            let hua::OpenOptions { family, image_from, context_length, hub, .. } = session.open_options()?;
-            let path = hub::resolve(&name, &hub).map_err(hua::Error::from)?;
-            let model = Model::open(&path, &OpenOptions { family, image_from, context_length });
-            model.and_then(|model| model.save(&out, &options)).map_err(hua::Error::from)?
-        }
-        None => Embedder::embedded(&session.open_options()?)?.model().save(&out, &options).map_err(hua::Error::from)?,
-    };
+    let name = name.or_else(|| session.settings.model.clone());
+    let written = hua::convert(name.as_deref(), &session.open_options()?, &out, &options)?;
     let mut total = 0;
     for path in &written {
         total += path.metadata().map_or(0, |metadata| metadata.len());

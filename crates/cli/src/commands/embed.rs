@@ -8,7 +8,7 @@ use clap::Args;
 use hua::{Embedder, Failure};
 
 use crate::complaint::Complaint;
-use crate::output::{About, DType, Draft, Format, Header, Kind, TensorEntry, Writer, beside};
+use crate::output::{About, Draft, Format, Growing, Kind, Writer, beside};
 use crate::session::Session;
 use crate::table::thousands;
 
@@ -179,52 +179,39 @@ fn write_failures(out: &Path, failures: &[Failure]) -> anyhow::Result<()> {
     draft.finish()
 }
 
-/// Another output than the embedding: rows of all texts one after the other, and where each text begins.
+/// Another output than the embedding: rows of all texts one after the other, and the row that each text begins at.
 fn write_output(session: &Session, embedder: &Embedder, mut texts: Texts, output: &str, out: &Path) -> anyhow::Result<()> {
-    let mut ids = Vec::new();
-    let mut offsets: Vec<i64> = vec![0];
-    let mut numbers: Vec<u8> = Vec::new();
-    let mut width = 0;
+    let mut file: Option<Growing> = None;
+    let (mut ids, mut offsets, mut rows, mut width) = (Vec::new(), vec![0], 0, 0);
     loop {
         let batch = texts.batch()?;
         if batch.is_empty() {
             break;
         }
-        for text in &batch {
-            let rows = embedder.text_output(std::slice::from_ref(text), output)?;
-            width = rows.width;
-            numbers.extend(rows.data.iter().flat_map(|number| number.to_le_bytes()));
-            offsets.push(offsets.last().copied().unwrap_or(0) + (rows.data.len() / width.max(1)) as i64);
+        let found = embedder.text_output(&batch, output)?;
+        width = found.width;
+        let file = match &mut file {
+            Some(file) => file,
+            none => none.insert(Growing::begin(out, width)?),
+        };
+        for row in found.iter() {
+            file.add(row)?;
+        }
+        for length in found.lengths {
+            rows += length;
+            offsets.push(rows as i64);
         }
         ids.extend(batch);
     }
-    let rows = offsets.last().copied().unwrap_or(0) as usize;
-    let first = rows * width * 4;
+    let Some(file) = file else { return Err(Complaint::file("no text to embed").into()) };
     let metadata = [
         ("ids", serde_json::to_string(&ids)?),
         ("model", embedder.name().to_owned()),
         ("fingerprint", embedder.fingerprint().to_owned()),
         ("normalized", "false".to_owned()),
     ];
-    let header = Header {
-        metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        tensors: [
-            (output.to_owned(), TensorEntry { dtype: DType::F32, shape: vec![rows, width], data_offsets: [0, first] }),
-            (
-                "offsets".to_owned(),
-                TensorEntry { dtype: DType::I64, shape: vec![offsets.len()], data_offsets: [first, first + offsets.len() * 8] },
-            ),
-        ]
-        .into(),
-    };
-    let mut draft = Draft::begin(out)?;
-    header.write(&mut draft)?;
-    draft.write_all(&numbers)?;
-    for offset in &offsets {
-        draft.write_all(&offset.to_le_bytes())?;
-    }
-    draft.finish()?;
+    file.finish(output, &offsets, metadata)?;
     let texts = thousands(ids.len() as u64);
-    session.printer.note(format!("`{output}` of {texts} texts, {rows} rows of {width}, is in `{}`", out.display()));
+    session.printer.note(format!("`{output}` of {texts} texts, {} rows of {width}, is in `{}`", thousands(rows as u64), out.display()));
     Ok(())
 }

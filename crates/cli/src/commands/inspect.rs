@@ -7,7 +7,6 @@ use hua::model::{ImageTower, Preset, TextTower, TokenizerKind, preset, presets};
 use hua::{Embedder, hub};
 use serde::Serialize;
 
-use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table, thousands, with_prefix};
 
@@ -304,9 +303,6 @@ fn list_presets(session: &Session, json: bool) -> anyhow::Result<()> {
     let mut table = Table::titled(&[left("name"), left("family"), ("parameters", Align::Right), left("published as")]);
     for row in rows {
         table.row([row.name.to_owned(), row.family.to_owned(), thousands(row.parameters), row.source.to_owned()]);
-    }
-    if table.is_empty() {
-        return Err(Complaint::file("no model is known").into());
     }
     Ok(session.printer.data(table)?)
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
-pub use self::safetensors::{DType, Header, TensorEntry};
+pub use self::safetensors::Growing;
 use crate::complaint::Complaint;
 
 /// Whether an embedding is a text's or a picture's.
@@ -90,7 +90,7 @@ pub struct Draft {
 
 impl Draft {
     pub fn begin(path: &Path) -> anyhow::Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder(path);
         if !folder.is_dir() {
             return Err(Complaint::caller(format!("`{}` does not exist, wanted a folder to write into", folder.display())).into());
         }
@@ -129,6 +129,11 @@ impl Write for Draft {
     fn flush(&mut self) -> io::Result<()> {
         self.file().flush()
     }
+}
+
+/// The folder that `path` lies in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// `vectors.npy` → `vectors.ids.txt`: what lies beside an output.

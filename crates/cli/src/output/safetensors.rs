@@ -4,52 +4,91 @@
 //! The header comes first and knows the ids, which are complete at the end: numbers gather in a file of their own and are copied behind it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::{About, Draft, Kind, Writer};
+use super::{About, Draft, Kind, Writer, folder};
 
 /// Types of numbers written here.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum DType {
+enum DType {
     F32,
     I64,
 }
 
 /// A tensor in the header; offsets are bytes after it.
 #[derive(Clone, Debug, Serialize)]
-pub struct TensorEntry {
-    pub dtype: DType,
-    pub shape: Vec<usize>,
-    pub data_offsets: [usize; 2],
+struct Entry {
+    dtype: DType,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
 }
 
-/// The header.
 #[derive(Clone, Debug, Serialize)]
-pub struct Header {
+struct Header<'a> {
     #[serde(rename = "__metadata__")]
-    pub metadata: BTreeMap<String, String>,
+    metadata: BTreeMap<&'a str, String>,
     #[serde(flatten)]
-    pub tensors: BTreeMap<String, TensorEntry>,
+    tensors: BTreeMap<&'a str, Entry>,
 }
 
-impl Header {
-    /// Length and JSON, padded with blanks so that the numbers begin at a multiple of eight.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut json = serde_json::to_vec(self)?;
-        json.resize(json.len().next_multiple_of(8), b' ');
-        out.write_all(&(json.len() as u64).to_le_bytes())?;
-        out.write_all(&json)
+/// A file with a tensor `[rows, width]` that grows.
+pub struct Growing {
+    draft: Draft,
+    numbers: BufWriter<File>,
+    width: usize,
+    rows: usize,
+}
+
+impl Growing {
+    pub fn begin(path: &Path, width: usize) -> anyhow::Result<Self> {
+        let draft = Draft::begin(path)?;
+        // A file without a name: gone when it is closed, whatever happens.
+        let numbers = BufWriter::new(tempfile::tempfile_in(folder(path))?);
+        Ok(Self { draft, numbers, width, rows: 0 })
+    }
+
+    /// Adds a row of `width` numbers.
+    pub fn add(&mut self, row: &[f32]) -> io::Result<()> {
+        self.rows += 1;
+        row.iter().try_for_each(|number| self.numbers.write_all(&number.to_le_bytes()))
+    }
+
+    /// Completes the file: the rows are tensor `name`; `offsets`, unless empty, are another one.
+    pub fn finish<'a>(
+        mut self,
+        name: &'a str,
+        offsets: &[i64],
+        metadata: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> anyhow::Result<()> {
+        let end = self.rows * self.width * 4;
+        let mut tensors = BTreeMap::new();
+        tensors.insert(name, Entry { dtype: DType::F32, shape: vec![self.rows, self.width], data_offsets: [0, end] });
+        if !offsets.is_empty() {
+            let data_offsets = [end, end + offsets.len() * 8];
+            tensors.insert("offsets", Entry { dtype: DType::I64, shape: vec![offsets.len()], data_offsets });
+        }
+        let mut header = serde_json::to_vec(&Header { metadata: metadata.into_iter().collect(), tensors })?;
+        // The numbers begin at a multiple of eight.
+        header.resize(header.len().next_multiple_of(8), b' ');
+        self.draft.write_all(&(header.len() as u64).to_le_bytes())?;
+        self.draft.write_all(&header)?;
+        let mut numbers = self.numbers.into_inner().map_err(|error| error.into_error())?;
+        numbers.seek(SeekFrom::Start(0))?;
+        io::copy(&mut numbers, self.draft.file())?;
+        let offsets: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+        self.draft.write_all(&offsets)?;
+        self.draft.finish()
     }
 }
 
 /// A file with one tensor `embeddings`.
 pub struct Embeddings {
-    draft: Draft,
-    numbers: BufWriter<std::fs::File>,
+    rows: Growing,
     ids: Vec<String>,
     kinds: Vec<&'static str>,
     about: About,
@@ -57,10 +96,7 @@ pub struct Embeddings {
 
 impl Embeddings {
     pub fn begin(path: &Path, about: About) -> anyhow::Result<Self> {
-        let draft = Draft::begin(path)?;
-        // Without a name: gone when it is closed, whatever happens.
-        let numbers = BufWriter::new(tempfile::tempfile_in(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?);
-        Ok(Self { draft, numbers, ids: Vec::new(), kinds: Vec::new(), about })
+        Ok(Self { rows: Growing::begin(path, about.width)?, ids: Vec::new(), kinds: Vec::new(), about })
     }
 }
 
@@ -68,15 +104,11 @@ impl Writer for Embeddings {
     fn add(&mut self, kind: Kind, id: &str, row: &[f32]) -> io::Result<()> {
         self.ids.push(id.to_owned());
         self.kinds.push(kind.name());
-        for number in row {
-            self.numbers.write_all(&number.to_le_bytes())?;
-        }
-        Ok(())
+        self.rows.add(row)
     }
 
     fn finish(self: Box<Self>) -> anyhow::Result<()> {
-        let Self { mut draft, numbers, ids, kinds, about } = *self;
-        let (rows, width) = (ids.len(), about.width);
+        let Self { rows, ids, kinds, about } = *self;
         let metadata = [
             ("ids", serde_json::to_string(&ids)?),
             ("kinds", serde_json::to_string(&kinds)?),
@@ -84,15 +116,6 @@ impl Writer for Embeddings {
             ("fingerprint", about.fingerprint),
             ("normalized", "true".to_owned()),
         ];
-        let entry = TensorEntry { dtype: DType::F32, shape: vec![rows, width], data_offsets: [0, rows * width * 4] };
-        let header = Header {
-            metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-            tensors: [("embeddings".to_owned(), entry)].into(),
-        };
-        let mut numbers = numbers.into_inner().map_err(|error| error.into_error())?;
-        numbers.seek(SeekFrom::Start(0))?;
-        header.write(draft.file())?;
-        io::copy(&mut numbers, draft.file())?;
-        draft.finish()
+        rows.finish("embeddings", &[], metadata)
     }
 }
