@@ -112,12 +112,14 @@ impl Graph {
         self.params.iter().filter(|p| p.trained).map(|p| p.shape.iter().product::<usize>() as u64).sum()
     }
 
-    /// Floating-point operations of one item's matrix products, two for each multiply and add; a text has `tokens` tokens. All outputs
-    /// are computed, every row of every layer.
-    pub fn flops(&self, tokens: usize) -> u64 {
+    /// Floating-point operations of the matrix products that `output` needs of one item, two for each multiply and add, every row of every
+    /// layer; a text has `tokens` tokens. 0 if there is no such output.
+    pub fn flops(&self, output: &str, tokens: usize) -> u64 {
+        let Some(output) = self.output(output) else { return 0 };
+        let needed = self.needed(&[output]);
         let lengths = self.lengths(tokens);
         let mut total = 0u64;
-        for (node, &length) in self.nodes.iter().zip(&lengths) {
+        for ((node, &length), _) in self.nodes.iter().zip(&lengths).zip(&needed).filter(|(_, needed)| **needed) {
             let length = length as u64;
             let shape = |p: Param| self.param(p).shape.iter().map(|&n| n as u64).product::<u64>();
             total += match (&node.op, node.kind) {
@@ -276,7 +278,7 @@ mod tests {
     #[test]
     fn flops_are_two_a_multiply_and_add() {
         // Three blocks of a dense 8 x 8 and an attention of width 8.
-        assert_eq!(tower().flops(5), 3 * (2 * 5 * 64 + 4 * 25 * 8));
+        assert_eq!(tower().flops("rows", 5), 3 * (2 * 5 * 64 + 4 * 25 * 8));
         let mut g = Builder::default();
         let x = g.input(Kind::Image { channels: 3, height: 6, width: 6 });
         let x = g.conv("patch", x, ConvSizes { out: 4, size: 2, stride: 2, pad: 0, bias: true });
@@ -284,7 +286,7 @@ mod tests {
         let x = g.prepend("class", x);
         let x = g.linear("up", x, 5);
         g.output("embedding", x);
-        assert_eq!(g.finish().unwrap().flops(0), 2 * 9 * 4 * 12 + 2 * 10 * 20);
+        assert_eq!(g.finish().unwrap().flops("embedding", 0), 2 * 9 * 4 * 12 + 2 * 10 * 20);
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    fn model_options(&self) -> hua_model::OpenOptions {
+    pub(crate) fn model_options(&self) -> hua_model::OpenOptions {
         let (family, image_from) = (self.family.clone(), self.image_from.clone());
         hua_model::OpenOptions { family, image_from, context_length: self.context_length }
     }

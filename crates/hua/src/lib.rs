@@ -13,6 +13,7 @@
 mod cache;
 mod classify;
 mod collection;
+mod convert;
 mod embedder;
 mod embeddings;
 mod error;
@@ -23,6 +24,7 @@ mod progress;
 
 pub use classify::{Classifier, Score};
 pub use collection::{Collection, Failure, Hit, picture_files};
+pub use convert::convert;
 pub use embedder::{DeviceKind, Embedder, OpenOptions};
 pub use embeddings::{Embeddings, Matrix, Truncation, similarity};
 pub use error::Error;

@@ -54,10 +54,10 @@ fn config() -> impl Strategy<Value = serde_json::Value> {
 fn read(json: &[u8]) {
     if let Ok(towers) = read_config(json) {
         if let Some(Ok(graph)) = towers.image.map(|tower| tower.graph()) {
-            graph.flops(0);
+            graph.flops("embedding", 0);
         }
         if let Ok(graph) = towers.text.graph() {
-            graph.flops(towers.text.longest());
+            graph.flops("embedding", towers.text.longest());
         }
     }
 }
@@ -91,9 +91,9 @@ fn the_greatest_sizes_there_may_be_are_counted_without_overflow() {
     });
     let towers = read_config(config.to_string().as_bytes()).unwrap();
     let text = towers.text.graph().unwrap();
-    assert!(text.parameter_count() > 1 << 43 && text.flops(towers.text.longest()) > 1 << 60);
+    assert!(text.parameter_count() > 1 << 43 && text.flops("embedding", towers.text.longest()) > 1 << 60);
     let image = towers.image.unwrap().graph().unwrap();
-    assert!(image.parameter_count() > 1 << 43 && image.flops(0) > 1 << 60);
+    assert!(image.parameter_count() > 1 << 43 && image.flops("embedding", 0) > 1 << 60);
 }
 
 #[test]

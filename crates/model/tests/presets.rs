@@ -41,8 +41,8 @@ fn every_preset_has_the_graph_on_file() {
         let tokens = preset.context_length;
         let shown = format!(
             "image, {:.2} GFLOP a picture\n{image}\ntext, {:.2} GFLOP for {tokens} tokens\n{text}",
-            image.flops(0) as f64 * 1e-9,
-            text.flops(tokens) as f64 * 1e-9,
+            image.flops("embedding", 0) as f64 * 1e-9,
+            text.flops("embedding", tokens) as f64 * 1e-9,
         );
         insta::assert_snapshot!(preset.name.as_str(), shown);
     }

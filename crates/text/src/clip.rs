@@ -44,6 +44,20 @@ pub(crate) fn from_vocabulary(vocabulary: &[u8], merges: &[u8]) -> Result<Parts,
 
 /// From OpenAI's file alone, plain or gzip: its merges in order give the vocabulary.
 pub(crate) fn from_merges(bytes: &[u8]) -> Result<Parts, TextError> {
+    let merges = openai_merges(bytes)?;
+    clip(openai_tokens(&merges).zip(0..).collect(), merges)
+}
+
+/// `vocab.json` and `merges.txt` of the Hugging Face layout, from OpenAI's file.
+pub(crate) fn hugging_face_files(bytes: &[u8]) -> Result<[(&'static str, Vec<u8>); 2], TextError> {
+    let merges = openai_merges(bytes)?;
+    let vocabulary: serde_json::Map<_, _> = openai_tokens(&merges).zip(0..).map(|(token, id): (_, u32)| (token, id.into())).collect();
+    let lines = merges.iter().map(|(left, right)| format!("{left} {right}\n"));
+    let merges: String = std::iter::once("#version: 0.2\n".to_owned()).chain(lines).collect();
+    Ok([("vocab.json", serde_json::to_vec(&vocabulary)?), ("merges.txt", merges.into_bytes())])
+}
+
+fn openai_merges(bytes: &[u8]) -> Result<Vec<(String, String)>, TextError> {
     let mut unpacked = Vec::new();
     let plain = if bytes.starts_with(&[0x1f, 0x8b]) {
         GzDecoder::new(bytes).take(LARGEST + 1).read_to_end(&mut unpacked)?;
@@ -57,11 +71,15 @@ pub(crate) fn from_merges(bytes: &[u8]) -> Result<Parts, TextError> {
     if merges.len() != OPENAI_MERGES {
         return Err(TextError::invalid("the list of merges", format!("{} long", merges.len()), "OpenAI's, 48894 or more"));
     }
+    Ok(merges)
+}
+
+/// The tokens in the order of their ids.
+fn openai_tokens(merges: &[(String, String)]) -> impl Iterator<Item = String> {
     let letters = byte_letters();
-    let words = letters.iter().map(|letter| letter.to_string() + WORD_END);
-    let tokens = letters.iter().map(char::to_string).chain(words).chain(merges.iter().map(|(left, right)| format!("{left}{right}")));
-    let tokens = tokens.chain([START.to_owned(), END.to_owned()]);
-    clip(tokens.zip(0..).collect(), merges)
+    let words: Vec<String> = letters.iter().map(|letter| letter.to_string() + WORD_END).collect();
+    let pairs = merges.iter().map(|(left, right)| format!("{left}{right}"));
+    letters.into_iter().map(String::from).chain(words).chain(pairs).chain([START.to_owned(), END.to_owned()])
 }
 
 fn clip(vocabulary: HashMap<String, u32>, merges: Vec<(String, String)>) -> Result<Parts, TextError> {

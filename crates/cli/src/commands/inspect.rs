@@ -191,9 +191,9 @@ fn report(sizes: Sizes<'_>, graph: bool) -> Report {
         context_length: sizes.context_length,
         parameters: Parameters { image: parameters.0, text: parameters.1, total },
         flops: Flops {
-            image: image.flops(0),
-            text_16_tokens: text.flops(USUAL_TEXT.min(sizes.context_length)),
-            text_longest: text.flops(sizes.context_length),
+            image: image.flops("embedding", 0),
+            text_16_tokens: text.flops("embedding", USUAL_TEXT.min(sizes.context_length)),
+            text_longest: text.flops("embedding", sizes.context_length),
         },
         weight_bytes: total * 4,
         preprocessing: None,
