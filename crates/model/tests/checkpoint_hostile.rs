@@ -5,8 +5,8 @@ mod checkpoint_common;
 
 use std::path::Path;
 
-use checkpoint_common::{data, end, exhaust, fault, len, open, safetensors, script, tensor, torch, zip};
-use hua_model::checkpoint::{Blame, Checkpoint, CheckpointError, Fault};
+use checkpoint_common::{data, defect, end, exhaust, len, open, safetensors, script, tensor, torch, zip};
+use hua_model::checkpoint::{Blame, Checkpoint, CheckpointError, Defect};
 
 #[test]
 fn no_pickled_code_is_run_whatever_calls_it() {
@@ -25,13 +25,13 @@ fn no_pickled_code_is_run_whatever_calls_it() {
         ("numpy.core.multiarray._reconstruct", b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n."),
     ];
     for (name, pickle) in calls {
-        let error = fault(&torch(pickle));
-        assert_eq!(error, Fault::Global { global: name.to_owned() });
+        let error = defect(&torch(pickle));
+        assert_eq!(error, Defect::Global { global: name.to_owned() });
         assert!(error.to_string().starts_with(&format!("this pickle calls `{name}`; hua never runs pickled code")), "{error}");
     }
     // Operations that call or fetch through tables of the interpreter.
     for opcode in [b'P', b'o', 0x82, 0x83, 0x84, 0x96, 0x97, 0x98] {
-        assert!(matches!(fault(&torch(&[0x80, 2, b')', opcode, 0, 0, 0, 0, b'.'])), Fault::PickleOperation { .. }), "{opcode:x}");
+        assert!(matches!(defect(&torch(&[0x80, 2, b')', opcode, 0, 0, 0, 0, b'.'])), Defect::PickleOperation { .. }), "{opcode:x}");
     }
     // The names that are known take only the arguments that torch gives them.
     for pickle in [
@@ -44,45 +44,45 @@ fn no_pickled_code_is_run_whatever_calls_it() {
         b"\x80\x02}NQ.",
         b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._tensor\n_rebuild_from_type_v2\nN)NtR.",
     ] {
-        assert!(matches!(fault(&torch(pickle)), Fault::Pickle { .. }), "{pickle:?}");
+        assert!(matches!(defect(&torch(pickle)), Defect::Pickle { .. }), "{pickle:?}");
     }
 }
 
 #[test]
 fn deep_circular_and_multiplying_pickles_end() {
-    let open = |pickle: &[u8]| fault(&torch(pickle));
+    let open = |pickle: &[u8]| defect(&torch(pickle));
     // 100,000 lists in lists; a list, and a mapping, in itself.
     let deep = [b"\x80\x02".to_vec(), vec![b']'; 100_000], vec![b'a'; 99_999], b".".to_vec()].concat();
-    assert!(matches!(open(&deep), Fault::NoTensors { .. }));
-    assert!(matches!(open(b"\x80\x02]q\0h\0a."), Fault::NoTensors { .. }));
-    assert!(matches!(open(b"\x80\x02}q\0X\x0a\0\0\0state_dicth\0s."), Fault::NoTensors { .. }));
+    assert!(matches!(open(&deep), Defect::NoTensors { .. }));
+    assert!(matches!(open(b"\x80\x02]q\0h\0a."), Defect::NoTensors { .. }));
+    assert!(matches!(open(b"\x80\x02}q\0X\x0a\0\0\0state_dicth\0s."), Defect::NoTensors { .. }));
     // More of anything than a checkpoint has.
     for operation in [&b"("[..], b")", b"\x85", b"2", b"}\x94"] {
         let many = [b"\x80\x04)", &operation.repeat((15 << 20) / operation.len())[..], b"."].concat();
-        assert!(matches!(open(&many), Fault::Limit { .. }), "{operation:?}");
+        assert!(matches!(open(&many), Defect::Limit { .. }), "{operation:?}");
     }
     // A list of 1,000 pairs, copied into 100,000 mappings.
     let pairs = [b"\x80\x02](", &b"NN\x86".repeat(1000)[..], b"eq\0"].concat();
     let copies = [&pairs[..], &b"ccollections\nOrderedDict\nq\x01"[..], &b"h\x01h\0\x85R".repeat(100_000), b"."].concat();
-    assert!(matches!(open(&copies), Fault::Limit { .. }));
+    assert!(matches!(open(&copies), Defect::Limit { .. }));
 }
 
 #[test]
 fn modules_that_hold_themselves_or_multiply_end() {
     let cycle = b"\x80\x02c__torch__\nM\nq\0)\x81q\x01}X\x01\0\0\0mh\x01sb.";
-    assert!(matches!(fault(&script(cycle)), Fault::Limit { .. }));
+    assert!(matches!(defect(&script(cycle)), Defect::Limit { .. }));
     // Each of 60 modules holds the next twice.
     let mut doubling = b"\x80\x02c__torch__\nM\nq\0)\x81q\x01".to_vec();
     for _ in 0..60 {
         doubling.extend(b"h\0)\x81}(X\x01\0\0\0ah\x01X\x01\0\0\0bh\x01ubq\x01");
     }
     doubling.push(b'.');
-    assert!(matches!(fault(&script(&doubling)), Fault::Limit { .. }));
+    assert!(matches!(defect(&script(&doubling)), Defect::Limit { .. }));
 }
 
 #[test]
 fn lengths_in_pickles_are_not_believed() {
-    let open = |pickle: &[u8]| fault(&torch(&[b"\x80\x04", pickle].concat()));
+    let open = |pickle: &[u8]| defect(&torch(&[b"\x80\x04", pickle].concat()));
     for pickle in [
         &b"X\xff\xff\xff\xffabc."[..],
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc.",
@@ -92,9 +92,9 @@ fn lengths_in_pickles_are_not_believed() {
         b"\x8b\xff\0\0\0\x01.",
         b"cno line feed",
     ] {
-        assert!(matches!(open(pickle), Fault::Truncated { .. }), "{pickle:?}");
+        assert!(matches!(open(pickle), Defect::Truncated { .. }), "{pickle:?}");
     }
-    assert!(matches!(open(b"\x8b\xff\xff\xff\xff\x01."), Fault::Limit { .. }));
+    assert!(matches!(open(b"\x8b\xff\xff\xff\xff\x01."), Defect::Limit { .. }));
     // Taking what is not there.
     for pickle in [
         &b"."[..],
@@ -112,11 +112,11 @@ fn lengths_in_pickles_are_not_believed() {
         b"R.",
         b"X\x01\0\0\0\xff.",
     ] {
-        assert!(matches!(open(pickle), Fault::Pickle { .. }), "{pickle:?}");
+        assert!(matches!(open(pickle), Defect::Pickle { .. }), "{pickle:?}");
     }
     // Numbers that look like a reason to allocate, and are none.
-    assert!(matches!(open(b"}r\xff\xff\xff\xff."), Fault::NoTensors { .. }));
-    assert!(matches!(open(b"\x95\xff\xff\xff\xff\xff\xff\xff\xff}."), Fault::NoTensors { .. }));
+    assert!(matches!(open(b"}r\xff\xff\xff\xff."), Defect::NoTensors { .. }));
+    assert!(matches!(open(b"\x95\xff\xff\xff\xff\xff\xff\xff\xff}."), Defect::NoTensors { .. }));
 }
 
 #[test]
@@ -136,18 +136,18 @@ fn tensors_stay_inside_their_storage() {
         (0, &[2], &[i64::MAX]),
         (0, &[2, 3], &[1]),
     ] {
-        assert!(matches!(fault(&float(6, offset, shape, strides)), Fault::Shape { .. }), "{offset} {shape:?} {strides:?}");
+        assert!(matches!(defect(&float(6, offset, shape, strides)), Defect::Shape { .. }), "{offset} {shape:?} {strides:?}");
     }
     for (offset, shape, strides) in [(-1, &[1][..], &[1][..]), (0, &[-1], &[1]), (5, &[2], &[-1]), (0, &[1; 17], &[1; 17])] {
-        assert!(matches!(fault(&float(6, offset, shape, strides)), Fault::Pickle { .. }), "{offset} {shape:?} {strides:?}");
+        assert!(matches!(defect(&float(6, offset, shape, strides)), Defect::Pickle { .. }), "{offset} {shape:?} {strides:?}");
     }
     // A storage that is longer or shorter than its file, of another type, or of none.
     for numel in [0, 5, 7, 1 << 61, i64::MAX] {
-        assert!(matches!(fault(&float(numel, 0, &[1], &[1])), Fault::Range { .. }), "{numel}");
+        assert!(matches!(defect(&float(numel, 0, &[1], &[1])), Defect::Range { .. }), "{numel}");
     }
-    assert!(matches!(fault(&torch(&tensor("torch DoubleStorage", 6, 0, &[6], &[1]))), Fault::Range { .. }));
-    assert!(matches!(fault(&torch(&tensor("torch UntypedStorage", 24, 0, &[6], &[1]))), Fault::Pickle { .. }));
-    assert!(matches!(fault(&torch(&tensor("torch Storage", 6, 0, &[6], &[1]))), Fault::Global { .. }));
+    assert!(matches!(defect(&torch(&tensor("torch DoubleStorage", 6, 0, &[6], &[1]))), Defect::Range { .. }));
+    assert!(matches!(defect(&torch(&tensor("torch UntypedStorage", 24, 0, &[6], &[1]))), Defect::Pickle { .. }));
+    assert!(matches!(defect(&torch(&tensor("torch Storage", 6, 0, &[6], &[1]))), Defect::Global { .. }));
 }
 
 #[test]
@@ -159,23 +159,26 @@ fn archives_that_lie_are_refused() {
     let patched = |at: usize, bytes: &[u8]| {
         let mut file = honest.clone();
         file[at..at + bytes.len()].copy_from_slice(bytes);
-        fault(&file)
+        defect(&file)
     };
-    assert!(matches!(patched(table + 8, &[1]), Fault::Zip { what } if what.contains("encrypted")));
-    assert!(matches!(patched(table + 10, &[8]), Fault::Zip { .. }), "two methods");
-    assert!(matches!(patched(table + 20, &[0xfe; 8]), Fault::Range { .. }), "longer than the file");
-    assert!(matches!(patched(table + 20, &[9]), Fault::Zip { .. }), "two lengths");
-    assert!(matches!(patched(table + 20, &[0xff; 4]), Fault::Zip { .. }), "no zip64 field");
-    assert!(matches!(patched(table + 42, &[1]), Fault::Zip { .. }), "not where it says");
-    assert!(matches!(patched(table + 42, &[0xfe; 4]), Fault::Zip { .. }), "outside");
-    assert!(matches!(patched(honest.len() - 12, &[0xff, 0xff]), Fault::Truncated { .. } | Fault::Zip { .. }), "more parts than there are");
-    assert!(matches!(patched(honest.len() - 6, &[0xff; 4]), Fault::Zip { .. }), "table outside");
-    assert!(matches!(patched(honest.len() - 2, &[1]), Fault::Zip { .. }), "a comment that is not there");
-    assert!(matches!(fault(&zip(&[("a/data.pkl", &pickle), ("a/data.pkl", &pickle)])), Fault::Duplicate { .. }));
-    assert!(matches!(fault(&zip(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])), Fault::Overlap { .. }), "two pickles");
-    assert!(matches!(fault(&zip(&[("a/data.pkl", &pickle)])), Fault::Missing { entry } if entry == "a/data/0"));
-    assert!(matches!(fault(&zip(&[("a/b/data.pkl", &pickle)])), Fault::Missing { entry } if entry == "data.pkl"));
-    assert!(matches!(fault(&zip(&[])), Fault::Missing { .. } | Fault::NotWeights { .. }));
+    assert!(matches!(patched(table + 8, &[1]), Defect::Zip { what } if what.contains("encrypted")));
+    assert!(matches!(patched(table + 10, &[8]), Defect::Zip { .. }), "two methods");
+    assert!(matches!(patched(table + 20, &[0xfe; 8]), Defect::Range { .. }), "longer than the file");
+    assert!(matches!(patched(table + 20, &[9]), Defect::Zip { .. }), "two lengths");
+    assert!(matches!(patched(table + 20, &[0xff; 4]), Defect::Zip { .. }), "no zip64 field");
+    assert!(matches!(patched(table + 42, &[1]), Defect::Zip { .. }), "not where it says");
+    assert!(matches!(patched(table + 42, &[0xfe; 4]), Defect::Zip { .. }), "outside");
+    assert!(
+        matches!(patched(honest.len() - 12, &[0xff, 0xff]), Defect::Truncated { .. } | Defect::Zip { .. }),
+        "more parts than there are"
+    );
+    assert!(matches!(patched(honest.len() - 6, &[0xff; 4]), Defect::Zip { .. }), "table outside");
+    assert!(matches!(patched(honest.len() - 2, &[1]), Defect::Zip { .. }), "a comment that is not there");
+    assert!(matches!(defect(&zip(&[("a/data.pkl", &pickle), ("a/data.pkl", &pickle)])), Defect::Duplicate { .. }));
+    assert!(matches!(defect(&zip(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])), Defect::Overlap { .. }), "two pickles");
+    assert!(matches!(defect(&zip(&[("a/data.pkl", &pickle)])), Defect::Missing { entry } if entry == "a/data/0"));
+    assert!(matches!(defect(&zip(&[("a/b/data.pkl", &pickle)])), Defect::Missing { entry } if entry == "data.pkl"));
+    assert!(matches!(defect(&zip(&[])), Defect::Missing { .. } | Defect::NotWeights { .. }));
 
     // Ten names for the same bytes.
     let mut file = zip(&[("a/data.pkl", &pickle)]);
@@ -183,7 +186,7 @@ fn archives_that_lie_are_refused() {
     let table = file[start..file.len() - 22].to_vec();
     file.truncate(start);
     end(&mut file, &table.repeat(10), 10);
-    assert!(matches!(fault(&file), Fault::Duplicate { .. }));
+    assert!(matches!(defect(&file), Defect::Duplicate { .. }));
     // A part inside another.
     let inner = zip(&[("x", b"")]);
     let mut file = zip(&[("a/data.pkl", &inner)]);
@@ -193,7 +196,7 @@ fn archives_that_lie_are_refused() {
     nested[42] = 40;
     file.truncate(start);
     end(&mut file, &[table, nested].concat(), 2);
-    assert!(matches!(fault(&file), Fault::Overlap { .. }));
+    assert!(matches!(defect(&file), Defect::Overlap { .. }));
 }
 
 #[test]
@@ -206,11 +209,11 @@ fn what_inflates_is_bounded_before_it_does() {
             file[method] = 8;
         }
         file[table + 24..table + 28].copy_from_slice(&claimed.to_le_bytes());
-        fault(&file)
+        defect(&file)
     };
-    assert!(matches!(bomb(64 << 20), Fault::Limit { .. }));
-    assert!(matches!(bomb(1000), Fault::Zip { what } if what.contains("inflate")));
-    assert!(matches!(bomb(15 << 20), Fault::Zip { what } if what.contains("inflate")));
+    assert!(matches!(bomb(64 << 20), Defect::Limit { .. }));
+    assert!(matches!(bomb(1000), Defect::Zip { what } if what.contains("inflate")));
+    assert!(matches!(bomb(15 << 20), Defect::Zip { what } if what.contains("inflate")));
     assert_eq!(len(&zeros)[3], 0);
 }
 
@@ -220,16 +223,16 @@ fn safetensors_that_lie_are_refused() {
         format!(r#"{{"t":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}}}"#)
     };
     assert!(exhaust(&safetensors(&one("F32", "[2]", 0, 8), 8)));
-    assert!(matches!(fault(&safetensors(&one("F32", "[2]", 0, 8), 9)), Fault::Hole { start: 8, end: 9 }));
-    assert!(matches!(fault(&safetensors(&one("F32", "[1]", 4, 8), 8)), Fault::Hole { start: 0, end: 4 }));
-    assert!(matches!(fault(&safetensors(&one("F32", "[2]", 0, 8), 7)), Fault::Range { .. }));
-    assert!(matches!(fault(&safetensors(&one("F32", "[2]", 8, 0), 8)), Fault::Range { .. }));
-    assert!(matches!(fault(&safetensors(&one("F32", "[3]", 0, 8), 8)), Fault::Shape { .. }));
-    assert!(matches!(fault(&safetensors(&one("F32", "[1]", 0, 8), 8)), Fault::Shape { .. }));
-    assert!(matches!(fault(&safetensors(&one("F32", "[18446744073709551615,4]", 0, 8), 8)), Fault::Shape { .. }));
-    assert!(matches!(fault(&safetensors(&one("F4", "[2]", 0, 1), 1)), Fault::ElementType { found, .. } if found == "F4"));
+    assert!(matches!(defect(&safetensors(&one("F32", "[2]", 0, 8), 9)), Defect::Hole { start: 8, end: 9 }));
+    assert!(matches!(defect(&safetensors(&one("F32", "[1]", 4, 8), 8)), Defect::Hole { start: 0, end: 4 }));
+    assert!(matches!(defect(&safetensors(&one("F32", "[2]", 0, 8), 7)), Defect::Range { .. }));
+    assert!(matches!(defect(&safetensors(&one("F32", "[2]", 8, 0), 8)), Defect::Range { .. }));
+    assert!(matches!(defect(&safetensors(&one("F32", "[3]", 0, 8), 8)), Defect::Shape { .. }));
+    assert!(matches!(defect(&safetensors(&one("F32", "[1]", 0, 8), 8)), Defect::Shape { .. }));
+    assert!(matches!(defect(&safetensors(&one("F32", "[18446744073709551615,4]", 0, 8), 8)), Defect::Shape { .. }));
+    assert!(matches!(defect(&safetensors(&one("F4", "[2]", 0, 1), 1)), Defect::ElementType { found, .. } if found == "F4"));
     let two = r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
-    assert_eq!(fault(&safetensors(two, 6)), Fault::Overlap { first: "a".to_owned(), second: "b".to_owned() });
+    assert_eq!(defect(&safetensors(two, 6)), Defect::Overlap { first: "a".to_owned(), second: "b".to_owned() });
     for header in [
         r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,
         r#"{"__metadata__":{"a":"b","a":"c"}}"#,
@@ -242,20 +245,20 @@ fn safetensors_that_lie_are_refused() {
         r#"{"a""#,
         "{\0}",
     ] {
-        assert!(matches!(fault(&safetensors(header, 2)), Fault::Json { .. }), "{header}");
+        assert!(matches!(defect(&safetensors(header, 2)), Defect::Json { .. }), "{header}");
     }
     let empty = |i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#);
     let many = format!("{{{}}}", (0..70_000).map(empty).collect::<Vec<_>>().join(","));
-    assert!(matches!(fault(&safetensors(&many, 0)), Fault::Json { detail, .. } if detail.contains("more than 65536 names")));
+    assert!(matches!(defect(&safetensors(&many, 0)), Defect::Json { detail, .. } if detail.contains("more than 65536 names")));
     let nested = format!("{{\"a\":{}", "[".repeat(100_000));
-    assert!(matches!(fault(&safetensors(&nested, 0)), Fault::Json { .. }));
+    assert!(matches!(defect(&safetensors(&nested, 0)), Defect::Json { .. }));
     let mut file = safetensors(&one("F32", "[2]", 0, 8), 8);
     file[10] = 0xff;
-    assert!(matches!(fault(&file), Fault::Json { detail, .. } if detail == "not UTF-8 at byte 10"));
+    assert!(matches!(defect(&file), Defect::Json { detail, .. } if detail == "not UTF-8 at byte 10"));
     file[..8].copy_from_slice(&100_000_001u64.to_le_bytes());
-    assert!(matches!(fault(&file), Fault::Limit { .. }));
+    assert!(matches!(defect(&file), Defect::Limit { .. }));
     file[..8].copy_from_slice(&99_000_000u64.to_le_bytes());
-    assert!(matches!(fault(&file), Fault::Truncated { .. }));
+    assert!(matches!(defect(&file), Defect::Truncated { .. }));
 }
 
 #[test]
@@ -275,11 +278,11 @@ fn what_is_not_weights_is_named() {
         (b"hello, world, how are you?", "like no format"),
     ];
     for (bytes, wanted) in cases {
-        let message = fault(bytes).to_string();
+        let message = defect(bytes).to_string();
         assert!(message.contains(wanted), "{message}");
     }
-    assert_eq!(fault(b"").blame(), Blame::Unsupported);
-    assert_eq!(fault(&torch(b"\x80\x02cos\nsystem\n.")).blame(), Blame::File);
+    assert_eq!(defect(b"").blame(), Blame::Unsupported);
+    assert_eq!(defect(&torch(b"\x80\x02cos\nsystem\n.")).blame(), Blame::File);
     assert_eq!(Checkpoint::open(Path::new("/nowhere/at/all.pt")).unwrap_err().blame(), Blame::Caller);
 }
 
@@ -295,13 +298,13 @@ fn an_index_cannot_leave_its_folder_nor_promise_what_is_not_there() {
     };
     // What the index does not name is not there.
     assert_eq!(open(r#"{"f32": "shard.safetensors"}"#).unwrap().names().collect::<Vec<_>>(), ["f32"]);
-    assert!(matches!(open(r#"{"f32": "../shard.safetensors"}"#), Err(CheckpointError::File { fault: Fault::ShardName { .. }, .. })));
-    assert!(matches!(open(r#"{"f32": "/etc/passwd"}"#), Err(CheckpointError::File { fault: Fault::ShardName { .. }, .. })));
+    assert!(matches!(open(r#"{"f32": "../shard.safetensors"}"#), Err(CheckpointError::File { defect: Defect::ShardName { .. }, .. })));
+    assert!(matches!(open(r#"{"f32": "/etc/passwd"}"#), Err(CheckpointError::File { defect: Defect::ShardName { .. }, .. })));
     assert!(
-        matches!(open(r#"{"f33": "shard.safetensors"}"#), Err(CheckpointError::File { path, fault: Fault::ShardLacks { .. } }) if path == shard)
+        matches!(open(r#"{"f33": "shard.safetensors"}"#), Err(CheckpointError::File { path, defect: Defect::ShardLacks { .. } }) if path == shard)
     );
     assert!(matches!(open(r#"{"f32": "gone.safetensors"}"#), Err(CheckpointError::Io { .. })));
-    assert!(matches!(open("[]"), Err(CheckpointError::File { fault: Fault::Json { .. }, .. })));
+    assert!(matches!(open("[]"), Err(CheckpointError::File { defect: Defect::Json { .. }, .. })));
     assert!(matches!(open("{}"), Ok(empty) if empty.names().count() == 0));
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hua_graph::{DType, Storage, Tensor};
 
 use super::element::ElementType;
-use super::error::Fault;
+use super::error::Defect;
 
 /// Expanded tensors (a stride of zero) up to this size are copied; greater ones are refused.
 const MAX_EXPANDED_BYTES: u64 = 1 << 20;
@@ -51,11 +51,11 @@ pub(super) struct Claim<'a> {
 
 impl Entry {
     /// Checks a claim; the first thing that is wrong is the error.
-    pub(super) fn new(file: usize, claim: &Claim<'_>) -> Result<Self, Fault> {
+    pub(super) fn new(file: usize, claim: &Claim<'_>) -> Result<Self, Defect> {
         let bytes = (claim.storage.end - claim.storage.start) as u64;
         let size = claim.element.size() as u64;
         let misfit =
-            || Fault::Shape { name: claim.name.to_owned(), shape: claim.shape.iter().copied().take(MAX_DIMENSIONS).collect(), bytes };
+            || Defect::Shape { name: claim.name.to_owned(), shape: claim.shape.iter().copied().take(MAX_DIMENSIONS).collect(), bytes };
         if claim.shape.len() > MAX_DIMENSIONS || claim.strides.is_some_and(|s| s.len() != claim.shape.len()) {
             return Err(misfit());
         }

@@ -1,6 +1,6 @@
-//! What can be wrong with a checkpoint, and whose fault it is.
+//! What can be wrong with a checkpoint, and who has to act.
 //!
-//! [`CheckpointError`] always names the file. [`Fault`] is what a parser finds in bytes; parsers know no paths.
+//! [`CheckpointError`] always names the file. [`Defect`] is what a parser finds in bytes; parsers know no paths.
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,12 +29,12 @@ pub enum CheckpointError {
         found: ElementType,
     },
     /// The file is damaged, hostile, or of a kind that hua does not read.
-    #[error("`{}`: {fault}", .path.display())]
+    #[error("`{}`: {defect}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        fault: Fault,
+        defect: Defect,
     },
     /// The operating system refused.
     #[error("cannot access `{}`", .path.display())]
@@ -92,7 +92,7 @@ impl CheckpointError {
         match self {
             Self::Ambiguous { .. } | Self::NoTensor { .. } | Self::NoWeights { .. } | Self::Io { .. } | Self::Plan { .. } => Blame::Caller,
             Self::Element { .. } => Blame::Unsupported,
-            Self::File { fault, .. } => fault.blame(),
+            Self::File { defect, .. } => defect.blame(),
         }
     }
 
@@ -101,16 +101,16 @@ impl CheckpointError {
         move |source| Self::Io { path, source }
     }
 
-    pub(super) fn file(path: &Path) -> impl FnOnce(Fault) -> Self {
+    pub(super) fn file(path: &Path) -> impl FnOnce(Defect) -> Self {
         let path = path.to_path_buf();
-        move |fault| Self::File { path, fault }
+        move |defect| Self::File { path, defect }
     }
 }
 
 /// What is wrong with the bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum Defect {
     /// Two tensors, or two parts of an archive, claim the same bytes.
     #[error("`{first}` and `{second}` claim the same bytes")]
     Overlap {
@@ -261,7 +261,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl Defect {
     /// Whether the file is to blame, or hua.
     pub fn blame(&self) -> Blame {
         match self {

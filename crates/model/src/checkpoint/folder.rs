@@ -1,7 +1,7 @@
 //! Which file of a folder is the checkpoint, and what a file is by its first bytes.
 use std::path::{Path, PathBuf};
 
-use super::error::{CheckpointError, Fault};
+use super::error::{CheckpointError, Defect};
 use super::{safetensors, torch};
 
 /// File names that settle the matter, best first.
@@ -50,8 +50,8 @@ pub(super) fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
 }
 
 /// What `file` is. TorchScript looks like any other archive of torch from here.
-pub(super) fn recognise(file: &[u8]) -> Result<Format, Fault> {
-    let other = |what, hint| Err(Fault::NotWeights { what, hint });
+pub(super) fn recognise(file: &[u8]) -> Result<Format, Defect> {
+    let other = |what, hint| Err(Defect::NotWeights { what, hint });
     let text = file.trim_ascii_start();
     let starts = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     match file {

@@ -33,7 +33,7 @@ use hua_kernels::MappedFile;
 
 pub use element::ElementType;
 use entry::Entry;
-pub use error::{Blame, CheckpointError, Fault};
+pub use error::{Blame, CheckpointError, Defect};
 pub use folder::Format;
 pub use safetensors::ShardIndex;
 pub use save::{TensorPlan, save_safetensors, save_sharded, save_torch};
@@ -161,8 +161,8 @@ impl Checkpoint {
     fn open_shards(path: &Path) -> Result<Self, CheckpointError> {
         let len = std::fs::metadata(path).map_err(CheckpointError::io(path))?.len();
         if len > MAX_INDEX_BYTES {
-            let fault = Fault::Limit { what: "bytes of the index", found: len, limit: MAX_INDEX_BYTES };
-            return Err(CheckpointError::File { path: path.to_owned(), fault });
+            let defect = Defect::Limit { what: "bytes of the index", found: len, limit: MAX_INDEX_BYTES };
+            return Err(CheckpointError::File { path: path.to_owned(), defect });
         }
         let json = std::fs::read(path).map_err(CheckpointError::io(path))?;
         let index = ShardIndex::from_bytes(&json).map_err(CheckpointError::file(path))?;
@@ -180,7 +180,7 @@ impl Checkpoint {
         let (format, mut tensors, metadata) = read((*storage).as_ref(), index).map_err(CheckpointError::file(path))?;
         if let Some(wanted) = wanted {
             let mut all: BTreeMap<_, _> = tensors.into_iter().collect();
-            let take = |&name: &&str| all.remove_entry(name).ok_or_else(|| Fault::ShardLacks { name: name.to_owned() });
+            let take = |&name: &&str| all.remove_entry(name).ok_or_else(|| Defect::ShardLacks { name: name.to_owned() });
             tensors = wanted.iter().map(take).collect::<Result<_, _>>().map_err(CheckpointError::file(path))?;
         }
         self.entries.extend(tensors);
@@ -193,7 +193,7 @@ impl Checkpoint {
 
 type Parsed = (Format, Vec<(String, Entry)>, BTreeMap<String, Scalar>);
 
-fn read(file: &[u8], index: usize) -> Result<Parsed, Fault> {
+fn read(file: &[u8], index: usize) -> Result<Parsed, Defect> {
     let format = folder::recognise(file)?;
     let torch = match format {
         Format::Safetensors => {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use super::bytes::Cursor;
 use super::element::ElementType;
-use super::error::Fault;
+use super::error::Defect;
 use name::Name;
 
 /// A pickle of 2,000 tensors and their optimizer has about 1 MB.
@@ -85,7 +85,7 @@ pub(super) struct Pickle<'a> {
 
 impl<'a> Pickle<'a> {
     /// Reads the pickle that starts at byte `start`.
-    pub(super) fn read(bytes: &'a [u8], start: usize) -> Result<Self, Fault> {
+    pub(super) fn read(bytes: &'a [u8], start: usize) -> Result<Self, Defect> {
         let window = &bytes[..bytes.len().min(start.saturating_add(MAX_BYTES))];
         let mut machine = Machine {
             cursor: Cursor::new(window, start),
@@ -128,7 +128,7 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    fn run(&mut self) -> Result<Id, Fault> {
+    fn run(&mut self) -> Result<Id, Defect> {
         const WHAT: &str = "the pickle";
         loop {
             self.at = self.cursor.at();
@@ -137,7 +137,7 @@ impl<'a> Machine<'a> {
                 // PROTO, FRAME: nothing to do.
                 0x80 => match self.cursor.u8(WHAT)? {
                     2..=5 => {}
-                    _ => return Err(self.fault("its protocol is not 2 to 5")),
+                    _ => return Err(self.defect("its protocol is not 2 to 5")),
                 },
                 0x95 => _ = self.cursor.u64(WHAT)?,
                 b'.' => return self.pop(),
@@ -155,7 +155,7 @@ impl<'a> Machine<'a> {
                 0x8b => {
                     let len = self.cursor.u32(WHAT)?;
                     if len > 255 {
-                        return Err(Fault::Limit { what: "bytes of an integer in the pickle", found: len.into(), limit: 255 });
+                        return Err(Defect::Limit { what: "bytes of an integer in the pickle", found: len.into(), limit: 255 });
                     }
                     self.long(len.into())?;
                 }
@@ -248,7 +248,7 @@ impl<'a> Machine<'a> {
                 }
                 b'h' | b'j' => {
                     let key = if opcode == b'h' { self.cursor.u8(WHAT)?.into() } else { self.cursor.u32(WHAT)? };
-                    let id = *self.memo.get(&key).ok_or_else(|| self.fault("it recalls what it never stored"))?;
+                    let id = *self.memo.get(&key).ok_or_else(|| self.defect("it recalls what it never stored"))?;
                     self.push_id(id)?;
                 }
 
@@ -261,14 +261,16 @@ impl<'a> Machine<'a> {
                     let from = self.depth(2)?;
                     let names = self.stack.split_off(from);
                     let [Object::Str(module), Object::Str(name)] = [&self.objects[names[0]], &self.objects[names[1]]] else {
-                        return Err(self.fault("it imports something that has no name"));
+                        return Err(self.defect("it imports something that has no name"));
                     };
                     let (module, name) = (*module, *name);
                     self.name(module, name)?;
                 }
                 b'i' => {
                     let (module, name) = (self.cursor.line(WHAT)?, self.cursor.line(WHAT)?);
-                    return Err(Fault::Global { global: format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name)) });
+                    return Err(Defect::Global {
+                        global: format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name)),
+                    });
                 }
                 b'Q' => {
                     let id = self.pop()?;
@@ -295,74 +297,74 @@ impl<'a> Machine<'a> {
                         Object::Instance(attributes) if is_mapping => *attributes = Some(state),
                         // What a mapping carries beside its items (torch: `_metadata`) and what nobody reads.
                         Object::Dict(_) | Object::Opaque => {}
-                        _ => return Err(self.fault("it sets the state of something that has none")),
+                        _ => return Err(self.defect("it sets the state of something that has none")),
                     }
                 }
-                _ => return Err(Fault::PickleOperation { opcode, at: self.at }),
+                _ => return Err(Defect::PickleOperation { opcode, at: self.at }),
             }
         }
     }
 
-    fn fault(&self, what: &'static str) -> Fault {
-        Fault::Pickle { at: self.at, what }
+    fn defect(&self, what: &'static str) -> Defect {
+        Defect::Pickle { at: self.at, what }
     }
 
-    fn within(&self, what: &'static str, found: usize) -> Result<(), Fault> {
-        if found > MAX_OBJECTS { Err(Fault::Limit { what, found: found as u64, limit: MAX_OBJECTS as u64 }) } else { Ok(()) }
+    fn within(&self, what: &'static str, found: usize) -> Result<(), Defect> {
+        if found > MAX_OBJECTS { Err(Defect::Limit { what, found: found as u64, limit: MAX_OBJECTS as u64 }) } else { Ok(()) }
     }
 
-    fn spend(&mut self, work: usize) -> Result<(), Fault> {
+    fn spend(&mut self, work: usize) -> Result<(), Defect> {
         self.work = self.work.saturating_add(work);
         if self.work > MAX_WORK {
-            Err(Fault::Limit { what: "steps of the pickle", found: self.work as u64, limit: MAX_WORK as u64 })
+            Err(Defect::Limit { what: "steps of the pickle", found: self.work as u64, limit: MAX_WORK as u64 })
         } else {
             Ok(())
         }
     }
 
     /// Stores an object without pushing it.
-    fn store(&mut self, object: Object<'a>) -> Result<Id, Fault> {
+    fn store(&mut self, object: Object<'a>) -> Result<Id, Defect> {
         self.objects.push(object);
         self.within("objects in the pickle", self.objects.len())?;
         Ok(self.objects.len() - 1)
     }
 
-    fn push(&mut self, object: Object<'a>) -> Result<(), Fault> {
+    fn push(&mut self, object: Object<'a>) -> Result<(), Defect> {
         let id = self.store(object)?;
         self.push_id(id)
     }
 
-    fn push_id(&mut self, id: Id) -> Result<(), Fault> {
+    fn push_id(&mut self, id: Id) -> Result<(), Defect> {
         self.spend(1)?;
         self.stack.push(id);
         Ok(())
     }
 
     /// Where the stack must be cut to take `n` objects above the last mark.
-    fn depth(&self, n: usize) -> Result<usize, Fault> {
+    fn depth(&self, n: usize) -> Result<usize, Defect> {
         let floor = self.marks.last().copied().unwrap_or(0);
         self.stack
             .len()
             .checked_sub(n)
             .filter(|&from| from >= floor)
-            .ok_or_else(|| self.fault("it takes more from its stack than there is"))
+            .ok_or_else(|| self.defect("it takes more from its stack than there is"))
     }
 
-    fn pop(&mut self) -> Result<Id, Fault> {
+    fn pop(&mut self) -> Result<Id, Defect> {
         self.depth(1)?;
-        self.stack.pop().ok_or_else(|| self.fault("it takes from an empty stack"))
+        self.stack.pop().ok_or_else(|| self.defect("it takes from an empty stack"))
     }
 
-    fn top(&self) -> Result<Id, Fault> {
+    fn top(&self) -> Result<Id, Defect> {
         self.depth(1).map(|at| self.stack[at])
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>, Fault> {
-        let mark = self.marks.pop().ok_or_else(|| self.fault("it goes back to a mark it never set"))?;
+    fn pop_mark(&mut self) -> Result<Vec<Id>, Defect> {
+        let mark = self.marks.pop().ok_or_else(|| self.defect("it goes back to a mark it never set"))?;
         Ok(self.stack.split_off(mark))
     }
 
-    fn int(&mut self, len: u64) -> Result<(), Fault> {
+    fn int(&mut self, len: u64) -> Result<(), Defect> {
         let bytes = self.cursor.take("an integer in the pickle", len)?;
         let value = match *bytes {
             [a] => i64::from(a),
@@ -374,7 +376,7 @@ impl<'a> Machine<'a> {
     }
 
     /// A two's complement integer of `len` bytes; what no `i64` holds is nothing that anybody reads.
-    fn long(&mut self, len: u64) -> Result<(), Fault> {
+    fn long(&mut self, len: u64) -> Result<(), Defect> {
         let bytes = self.cursor.take("an integer in the pickle", len)?;
         if bytes.len() > 8 {
             return self.push(Object::Opaque);
@@ -385,54 +387,54 @@ impl<'a> Machine<'a> {
         self.push(Object::Int(i64::from_le_bytes(wide)))
     }
 
-    fn text(&mut self, len: u64, python2: bool) -> Result<(), Fault> {
+    fn text(&mut self, len: u64, python2: bool) -> Result<(), Defect> {
         let bytes = self.cursor.take("a string in the pickle", len)?;
         match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Object::Str(text)),
             Err(_) if python2 => self.push(Object::Opaque),
-            Err(_) => Err(self.fault("a string is not UTF-8")),
+            Err(_) => Err(self.defect("a string is not UTF-8")),
         }
     }
 
-    fn skip(&mut self, len: u64) -> Result<(), Fault> {
+    fn skip(&mut self, len: u64) -> Result<(), Defect> {
         self.cursor.take("a byte string in the pickle", len)?;
         self.push(Object::Opaque)
     }
 
-    fn append(&mut self, items: &[Id]) -> Result<(), Fault> {
+    fn append(&mut self, items: &[Id]) -> Result<(), Defect> {
         let top = self.top()?;
         match &mut self.objects[top] {
             Object::Sequence(list) => list.extend_from_slice(items),
             Object::Opaque => {}
-            _ => return Err(self.fault("it appends to something that is not a list")),
+            _ => return Err(self.defect("it appends to something that is not a list")),
         }
         Ok(())
     }
 
-    fn set_items(&mut self, items: &[Id]) -> Result<(), Fault> {
+    fn set_items(&mut self, items: &[Id]) -> Result<(), Defect> {
         let top = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
         match &mut self.objects[top] {
             Object::Dict(dict) if rest.is_empty() => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
             Object::Opaque => {}
-            _ => return Err(self.fault("it sets items of something that is not a mapping")),
+            _ => return Err(self.defect("it sets items of something that is not a mapping")),
         }
         Ok(())
     }
 
-    fn name(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let known = Name::known(module, name).ok_or_else(|| Fault::Global { global: format!("{module}.{name}") })?;
+    fn name(&mut self, module: &str, name: &str) -> Result<(), Defect> {
+        let known = Name::known(module, name).ok_or_else(|| Defect::Global { global: format!("{module}.{name}") })?;
         self.push(Object::Name(known))
     }
 
     /// What Python would get by calling `callee`, or making an instance of it.
-    fn reduce(&mut self, callee: Id, arguments: Id) -> Result<Id, Fault> {
-        let Object::Name(name) = self.objects[callee] else { return Err(self.fault("it calls something that is not a name")) };
+    fn reduce(&mut self, callee: Id, arguments: Id) -> Result<Id, Defect> {
+        let Object::Name(name) = self.objects[callee] else { return Err(self.defect("it calls something that is not a name")) };
         // `callee` stands for the arguments that NEWOBJ_EX has in another form; only data that nobody reads is made that way.
         let arguments: &[Id] = match &self.objects[arguments] {
             Object::Sequence(items) => items,
             _ if name == Name::Inert => &[],
-            _ => return Err(self.fault("it calls with arguments that are not a tuple")),
+            _ => return Err(self.defect("it calls with arguments that are not a tuple")),
         };
         let mut work = 0;
         let made = match (name, arguments) {
@@ -457,68 +459,68 @@ impl<'a> Machine<'a> {
                     work = TENSOR_WORK;
                     self.tensor(arguments, Some(element))?
                 }
-                _ => return Err(self.fault("a tensor lacks its element type")),
+                _ => return Err(self.defect("a tensor lacks its element type")),
             },
             (Name::Typed, &[callee, _, arguments, ..]) => match self.objects[callee] {
                 // Once only: a chain of these would be a recursion.
                 Object::Name(Name::Tensor | Name::TensorAndElement | Name::Parameter) => return self.reduce(callee, arguments),
-                _ => return Err(self.fault("a typed tensor is not made of a tensor")),
+                _ => return Err(self.defect("a typed tensor is not made of a tensor")),
             },
-            _ => return Err(self.fault("it calls a name with arguments that name does not take")),
+            _ => return Err(self.defect("it calls a name with arguments that name does not take")),
         };
         self.spend(work)?;
         self.store(made)
     }
 
     /// A list of pairs as the items of a mapping.
-    fn pairs(&self, list: Id) -> Result<Vec<(Id, Id)>, Fault> {
-        let Object::Sequence(list) = &self.objects[list] else { return Err(self.fault("a mapping is not made of pairs")) };
+    fn pairs(&self, list: Id) -> Result<Vec<(Id, Id)>, Defect> {
+        let Object::Sequence(list) = &self.objects[list] else { return Err(self.defect("a mapping is not made of pairs")) };
         let pair = |&id: &Id| match &self.objects[id] {
             Object::Sequence(pair) if pair.len() == 2 => Ok((pair[0], pair[1])),
-            _ => Err(self.fault("a mapping is not made of pairs")),
+            _ => Err(self.defect("a mapping is not made of pairs")),
         };
         list.iter().map(pair).collect()
     }
 
     /// `("storage", class, key, device, length)`, and in old files a sixth for views of storages.
-    fn storage(&self, id: Id) -> Result<StorageRef<'a>, Fault> {
-        let Object::Sequence(parts) = &self.objects[id] else { return Err(self.fault("a persistent id is not a tuple")) };
+    fn storage(&self, id: Id) -> Result<StorageRef<'a>, Defect> {
+        let Object::Sequence(parts) = &self.objects[id] else { return Err(self.defect("a persistent id is not a tuple")) };
         let &[tag, class, key, _, len, ref view @ ..] = parts.as_slice() else {
-            return Err(self.fault("a storage is not described in full"));
+            return Err(self.defect("a storage is not described in full"));
         };
         if view.iter().any(|&id| !matches!(self.objects[id], Object::None)) {
-            return Err(self.fault("it holds views of storages, which torch stopped writing in 2017"));
+            return Err(self.defect("it holds views of storages, which torch stopped writing in 2017"));
         }
         match [&self.objects[tag], &self.objects[class], &self.objects[key], &self.objects[len]] {
             [Object::Str("storage"), Object::Name(Name::Storage(element)), Object::Str(key), Object::Int(len)] => {
-                let len = u64::try_from(*len).map_err(|_| self.fault("a storage has a negative length"))?;
+                let len = u64::try_from(*len).map_err(|_| self.defect("a storage has a negative length"))?;
                 Ok(StorageRef { element: *element, key, len })
             }
-            _ => Err(self.fault("a persistent id is not a storage")),
+            _ => Err(self.defect("a persistent id is not a storage")),
         }
     }
 
     /// `(storage, offset, shape, strides, …)`
-    fn tensor(&self, arguments: &[Id], element: Option<ElementType>) -> Result<Object<'a>, Fault> {
-        let &[storage, offset, shape, strides, ..] = arguments else { return Err(self.fault("a tensor is not described in full")) };
-        let Object::Storage(storage) = self.objects[storage] else { return Err(self.fault("a tensor has no storage")) };
+    fn tensor(&self, arguments: &[Id], element: Option<ElementType>) -> Result<Object<'a>, Defect> {
+        let &[storage, offset, shape, strides, ..] = arguments else { return Err(self.defect("a tensor is not described in full")) };
+        let Object::Storage(storage) = self.objects[storage] else { return Err(self.defect("a tensor has no storage")) };
         let offset = self.number(offset)?;
         let (shape, strides) = (self.numbers(shape)?, self.numbers(strides)?);
-        let element = element.or(storage.element).ok_or_else(|| self.fault("a tensor has no element type"))?;
+        let element = element.or(storage.element).ok_or_else(|| self.defect("a tensor has no element type"))?;
         Ok(Object::Tensor(Box::new(TensorRef { storage, element, offset, shape, strides })))
     }
 
-    fn number(&self, id: Id) -> Result<u64, Fault> {
+    fn number(&self, id: Id) -> Result<u64, Defect> {
         match self.objects[id] {
             Object::Int(n) if n >= 0 => Ok(n as u64),
-            _ => Err(self.fault("a tensor's offset, shape or stride is not a natural number")),
+            _ => Err(self.defect("a tensor's offset, shape or stride is not a natural number")),
         }
     }
 
-    fn numbers(&self, id: Id) -> Result<Vec<u64>, Fault> {
+    fn numbers(&self, id: Id) -> Result<Vec<u64>, Defect> {
         match &self.objects[id] {
             Object::Sequence(items) if items.len() <= 16 => items.iter().map(|&id| self.number(id)).collect(),
-            _ => Err(self.fault("a tensor's shape or strides are not a short tuple")),
+            _ => Err(self.defect("a tensor's shape or strides are not a short tuple")),
         }
     }
 }

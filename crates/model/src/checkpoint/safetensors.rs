@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::element::ElementType;
 use super::entry::{Claim, Entry};
-use super::error::Fault;
+use super::error::Defect;
 
 /// The format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
@@ -33,17 +33,17 @@ pub(super) fn recognises(file: &[u8]) -> bool {
 }
 
 /// Reads the header of `file`, which is number `index` of its checkpoint.
-pub(super) fn read(file: &[u8], index: usize) -> Result<Header, Fault> {
+pub(super) fn read(file: &[u8], index: usize) -> Result<Header, Defect> {
     let len = file.first_chunk().map(|len| u64::from_le_bytes(*len));
-    let len = len.ok_or(Fault::Truncated { what: "the header's length", wanted: 8, found: file.len() as u64 })?;
+    let len = len.ok_or(Defect::Truncated { what: "the header's length", wanted: 8, found: file.len() as u64 })?;
     if len > MAX_HEADER {
-        return Err(Fault::Limit { what: "bytes of the header", found: len, limit: MAX_HEADER });
+        return Err(Defect::Limit { what: "bytes of the header", found: len, limit: MAX_HEADER });
     }
     let body = 8 + len as usize;
-    let json = file.get(8..body).ok_or(Fault::Truncated { what: "the header", wanted: len, found: file.len() as u64 - 8 })?;
+    let json = file.get(8..body).ok_or(Defect::Truncated { what: "the header", wanted: len, found: file.len() as u64 - 8 })?;
     let json = std::str::from_utf8(json)
-        .map_err(|e| Fault::Json { what: "header", detail: format!("not UTF-8 at byte {}", 8 + e.valid_up_to()) })?;
-    let Raw { metadata, mut infos } = serde_json::from_str(json).map_err(|e| Fault::Json { what: "header", detail: e.to_string() })?;
+        .map_err(|e| Defect::Json { what: "header", detail: format!("not UTF-8 at byte {}", 8 + e.valid_up_to()) })?;
+    let Raw { metadata, mut infos } = serde_json::from_str(json).map_err(|e| Defect::Json { what: "header", detail: e.to_string() })?;
     infos.sort_unstable_by_key(|(_, info)| info.data_offsets);
 
     let bytes = (file.len() - body) as u64;
@@ -52,27 +52,27 @@ pub(super) fn read(file: &[u8], index: usize) -> Result<Header, Fault> {
     let mut tensors = Vec::with_capacity(infos.len());
     for (name, Info { dtype, shape: Shape(shape), data_offsets: (start, end) }) in infos {
         if start > end || end > bytes {
-            return Err(Fault::Range { name, start, end, len: bytes });
+            return Err(Defect::Range { name, start, end, len: bytes });
         }
         if start < covered {
-            return Err(Fault::Overlap { first: previous, second: name });
+            return Err(Defect::Overlap { first: previous, second: name });
         }
         if start > covered {
-            return Err(Fault::Hole { start: covered, end: start });
+            return Err(Defect::Hole { start: covered, end: start });
         }
-        let Some(element) = ElementType::from_safetensors(&dtype) else { return Err(Fault::ElementType { name, found: dtype }) };
+        let Some(element) = ElementType::from_safetensors(&dtype) else { return Err(Defect::ElementType { name, found: dtype }) };
         let storage = body + start as usize..body + end as usize;
         let claim = Claim { name: &name, element, shape: &shape, strides: None, offset: 0, storage, swapped: false };
         let entry = Entry::new(index, &claim)?;
         if entry.bytes() != end - start {
-            return Err(Fault::Shape { name, shape, bytes: end - start });
+            return Err(Defect::Shape { name, shape, bytes: end - start });
         }
         covered = end;
         previous.clone_from(&name);
         tensors.push((name, entry));
     }
     if covered != bytes {
-        return Err(Fault::Hole { start: covered, end: bytes });
+        return Err(Defect::Hole { start: covered, end: bytes });
     }
     Ok(Header { tensors, metadata })
 }
@@ -87,16 +87,16 @@ impl ShardIndex {
     /// Reads the JSON text of an index.
     ///
     /// # Errors
-    /// [`Fault::Json`], or [`Fault::ShardName`] if a shard is anything but a plain name beside the index.
-    pub fn from_bytes(json: &[u8]) -> Result<Self, Fault> {
+    /// [`Defect::Json`], or [`Defect::ShardName`] if a shard is anything but a plain name beside the index.
+    pub fn from_bytes(json: &[u8]) -> Result<Self, Defect> {
         #[derive(Deserialize)]
         struct Index {
             weight_map: Unique,
         }
-        let index: Index = serde_json::from_slice(json).map_err(|e| Fault::Json { what: "index", detail: e.to_string() })?;
+        let index: Index = serde_json::from_slice(json).map_err(|e| Defect::Json { what: "index", detail: e.to_string() })?;
         let weight_map = index.weight_map.0;
         match weight_map.values().find(|shard| !is_plain(shard)) {
-            Some(shard) => Err(Fault::ShardName { shard: shard.clone() }),
+            Some(shard) => Err(Defect::ShardName { shard: shard.clone() }),
             None => Ok(Self { weight_map }),
         }
     }
@@ -228,13 +228,13 @@ mod tests {
         let index = |shard: &str| ShardIndex::from_bytes(&serde_json::to_vec(&serde_json::json!({"weight_map": {"a": shard}})).unwrap());
         assert_eq!(index("model-00001-of-00002.safetensors").unwrap().shards()["model-00001-of-00002.safetensors"], ["a"]);
         for shard in ["", ".", "..", "../a", "/a", "b/a", "./a", "a/", "b\\a", "C:a", "a\0"] {
-            assert_eq!(index(shard), Err(Fault::ShardName { shard: shard.to_owned() }));
+            assert_eq!(index(shard), Err(Defect::ShardName { shard: shard.to_owned() }));
         }
     }
 
     #[test]
     fn an_index_with_a_name_twice_is_refused() {
-        let fault = ShardIndex::from_bytes(br#"{"weight_map": {"a": "x", "b": "y", "a": "y"}}"#).unwrap_err();
-        assert!(matches!(fault, Fault::Json { detail, .. } if detail.contains("`a` stands twice")));
+        let defect = ShardIndex::from_bytes(br#"{"weight_map": {"a": "x", "b": "y", "a": "y"}}"#).unwrap_err();
+        assert!(matches!(defect, Defect::Json { detail, .. } if detail.contains("`a` stands twice")));
     }
 }

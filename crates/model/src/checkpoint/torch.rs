@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Scalar;
 use super::bytes::Cursor;
 use super::entry::{Claim, Entry};
-use super::error::Fault;
+use super::error::Defect;
 use super::pickle::{self, Id, Object, Pickle, StorageRef};
 use super::zip;
 
@@ -40,15 +40,15 @@ pub(super) fn recognises_legacy(file: &[u8]) -> bool {
 }
 
 /// Reads the zip archive `file`, which is number `index` of its checkpoint.
-pub(super) fn read_zip(file: &[u8], index: usize) -> Result<Contents, Fault> {
+pub(super) fn read_zip(file: &[u8], index: usize) -> Result<Contents, Defect> {
     let archive = zip::open(file)?;
     // All parts are in one folder, named after whatever the file was called first.
     let is_top =
         |name: &&str| name.strip_suffix("data.pkl").is_some_and(|folder| folder.is_empty() || folder.find('/') == Some(folder.len() - 1));
     let mut pickles = archive.keys().copied().filter(is_top);
-    let pickle = pickles.next().ok_or_else(|| Fault::Missing { entry: "data.pkl".to_owned() })?;
+    let pickle = pickles.next().ok_or_else(|| Defect::Missing { entry: "data.pkl".to_owned() })?;
     if let Some(second) = pickles.next() {
-        return Err(Fault::Overlap { first: pickle.to_owned(), second: second.to_owned() });
+        return Err(Defect::Overlap { first: pickle.to_owned(), second: second.to_owned() });
     }
     let folder = pickle.strip_suffix("data.pkl").expect("`is_top` asked for it");
     let part = |name: &str| archive.get_key_value(format!("{folder}{name}").as_str());
@@ -63,10 +63,10 @@ pub(super) fn read_zip(file: &[u8], index: usize) -> Result<Contents, Fault> {
     let mut ranges = HashMap::new();
     for (&key, storage) in &pickle.storages {
         let name = format!("{folder}data/{key}");
-        let range = archive.get(name.as_str()).ok_or_else(|| Fault::Missing { entry: name.clone() })?.stored(&name)?;
+        let range = archive.get(name.as_str()).ok_or_else(|| Defect::Missing { entry: name.clone() })?.stored(&name)?;
         let wanted = storage_bytes(storage);
         if wanted != Some(range.len() as u64) {
-            return Err(Fault::Range { name, start: 0, end: wanted.unwrap_or(u64::MAX), len: range.len() as u64 });
+            return Err(Defect::Range { name, start: 0, end: wanted.unwrap_or(u64::MAX), len: range.len() as u64 });
         }
         ranges.insert(key, range);
     }
@@ -75,11 +75,11 @@ pub(super) fn read_zip(file: &[u8], index: usize) -> Result<Contents, Fault> {
 
 /// Reads the chain of pickles `file`: magic number, protocol, system, object, storage keys; then the storages, each after
 /// its length in elements.
-pub(super) fn read_legacy(file: &[u8], index: usize) -> Result<Contents, Fault> {
+pub(super) fn read_legacy(file: &[u8], index: usize) -> Result<Contents, Defect> {
     let magic = Pickle::read(file, 0)?;
     let protocol = Pickle::read(file, magic.end)?;
     if !matches!(protocol.objects[protocol.top], Object::Int(1001)) {
-        return Err(Fault::Pickle { at: magic.end, what: "the protocol of the file is not 1001" });
+        return Err(Defect::Pickle { at: magic.end, what: "the protocol of the file is not 1001" });
     }
     let system = Pickle::read(file, protocol.end)?;
     let swapped =
@@ -87,32 +87,32 @@ pub(super) fn read_legacy(file: &[u8], index: usize) -> Result<Contents, Fault> 
     let pickle = Pickle::read(file, system.end)?;
     let keys = Pickle::read(file, pickle.end)?;
     let Object::Sequence(order) = &keys.objects[keys.top] else {
-        return Err(Fault::Pickle { at: pickle.end, what: "the keys of the storages are not a list" });
+        return Err(Defect::Pickle { at: pickle.end, what: "the keys of the storages are not a list" });
     };
 
     let mut cursor = Cursor::new(file, keys.end);
     let mut ranges = HashMap::new();
     for &key in order {
         let Object::Str(key) = keys.objects[key] else {
-            return Err(Fault::Pickle { at: pickle.end, what: "the key of a storage is not a string" });
+            return Err(Defect::Pickle { at: pickle.end, what: "the key of a storage is not a string" });
         };
         let Some(storage) = pickle.storages.get(key) else {
-            return Err(Fault::Pickle { at: pickle.end, what: "there is a storage that nothing uses, so its length is unknown" });
+            return Err(Defect::Pickle { at: pickle.end, what: "there is a storage that nothing uses, so its length is unknown" });
         };
         let len: [u8; 8] = cursor.array("the length of a storage")?;
         let len = if swapped { u64::from_be_bytes(len) } else { u64::from_le_bytes(len) };
         let bytes = storage_bytes(storage).unwrap_or(u64::MAX);
         if len != storage.len {
-            return Err(Fault::Range { name: key.to_owned(), start: 0, end: storage.len, len });
+            return Err(Defect::Range { name: key.to_owned(), start: 0, end: storage.len, len });
         }
         let start = cursor.at();
         cursor.take("a storage", bytes)?;
         if ranges.insert(key, start..cursor.at()).is_some() {
-            return Err(Fault::Duplicate { name: key.to_owned() });
+            return Err(Defect::Duplicate { name: key.to_owned() });
         }
     }
     if let Some(missing) = pickle.storages.keys().find(|key| !ranges.contains_key(*key)) {
-        return Err(Fault::Missing { entry: (*missing).to_owned() });
+        return Err(Defect::Missing { entry: (*missing).to_owned() });
     }
     contents(&pickle, index, &Storages { ranges, swapped }, false)
 }
@@ -121,7 +121,7 @@ fn storage_bytes(storage: &StorageRef<'_>) -> Option<u64> {
     storage.len.checked_mul(storage.element.map_or(1, |element| element.size()) as u64)
 }
 
-fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: bool) -> Result<Contents, Fault> {
+fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: bool) -> Result<Contents, Defect> {
     let mut metadata = BTreeMap::new();
     let named = match (script, &pickle.objects[pickle.top]) {
         (true, Object::Instance(_)) => attributes(pickle, &mut metadata)?,
@@ -137,7 +137,7 @@ fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: 
         let entry = Entry::new(index, &claim)?;
         // Python's mappings let the later item win; in a file of weights, two are a lie.
         if tensors.insert(name.clone(), entry).is_some() {
-            return Err(Fault::Duplicate { name });
+            return Err(Defect::Duplicate { name });
         }
     }
     Ok(Contents { tensors: tensors.into_iter().collect(), metadata, script })
@@ -145,7 +145,7 @@ fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: 
 
 /// The mapping that holds tensors: what stands under `state_dict`, `model` or `module`, or else the top itself. Scalars
 /// beside it (`epoch`, `step`, `name`) are metadata.
-fn state_dict(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(String, Id)>, Fault> {
+fn state_dict(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(String, Id)>, Defect> {
     let holds_tensors = |id: Id| pickle.items(id).any(|(_, value)| matches!(pickle.objects[value], Object::Tensor(_)));
     let mut at = pickle.top;
     for _ in 0..MAX_NESTING {
@@ -170,25 +170,25 @@ fn state_dict(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> R
         Object::Tensor(_) => "one tensor without a name".to_owned(),
         _ => "something else".to_owned(),
     };
-    Err(Fault::NoTensors { found })
+    Err(Defect::NoTensors { found })
 }
 
 /// The tensors of TorchScript modules under the names that `state_dict()` gives them, numbers and strings of the outermost
 /// module as metadata.
-fn attributes(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(String, Id)>, Fault> {
+fn attributes(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(String, Id)>, Defect> {
     let mut named = Vec::new();
     let mut visited = 0;
     let mut modules = vec![(String::new(), pickle.top, 0)];
     while let Some((prefix, module, depth)) = modules.pop() {
         let Object::Instance(Some(state)) = pickle.objects[module] else { continue };
         if depth > MAX_MODULE_DEPTH {
-            return Err(Fault::Limit { what: "modules inside modules", found: depth as u64, limit: MAX_MODULE_DEPTH as u64 });
+            return Err(Defect::Limit { what: "modules inside modules", found: depth as u64, limit: MAX_MODULE_DEPTH as u64 });
         }
         for (key, value) in pickle.items(state) {
             visited += 1;
             // Prefixes are counted too: they are what grows when modules are nested.
             if visited + named.len() > MAX_ATTRIBUTES || prefix.len() + key.len() > 1 << 12 {
-                return Err(Fault::Limit { what: "attributes of modules", found: visited as u64, limit: MAX_ATTRIBUTES as u64 });
+                return Err(Defect::Limit { what: "attributes of modules", found: visited as u64, limit: MAX_ATTRIBUTES as u64 });
             }
             match &pickle.objects[value] {
                 Object::Tensor(_) => named.push((format!("{prefix}{key}"), value)),

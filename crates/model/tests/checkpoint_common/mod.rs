@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hua_model::checkpoint::{Checkpoint, CheckpointError, Fault};
+use hua_model::checkpoint::{Checkpoint, CheckpointError, Defect};
 
 pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -14,11 +14,11 @@ pub fn open(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
 }
 
 /// What is wrong with a file. Its name must be in the message.
-pub fn fault(bytes: &[u8]) -> Fault {
+pub fn defect(bytes: &[u8]) -> Defect {
     let error = open(bytes).expect_err("a hostile file was opened");
     assert!(error.to_string().starts_with("`strange.bin`: "), "{error}");
     match error {
-        CheckpointError::File { fault, .. } => fault,
+        CheckpointError::File { defect, .. } => defect,
         error => panic!("{error}"),
     }
 }
