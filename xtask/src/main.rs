@@ -6,17 +6,18 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   check     format, lints, documentation, tests: what CI runs
-  goldens   make the golden files anew (needs Python with tests/golden/requirements.txt)
+  goldens   make the golden files anew but for token ids, which need upstream's files (needs Python with what
+            tests/golden/README.md names; token ids: tests/golden/make_text.py)
   peers     measure hua against other engines (needs Python; see bench/peers/README.md)";
 
 fn main() -> Result<()> {
     let command = std::env::args().nth(1).unwrap_or_default();
     match command.as_str() {
         "check" => run("bash", &[".ci/run"]),
-        "goldens" => ["make_models.py", "make_text.py", "make_image.py", "make_checkpoints.py"]
+        "goldens" => ["make_models.py", "make_image.py", "make_checkpoints.py"]
             .iter()
             .try_for_each(|script| run("python3", &[&format!("tests/golden/{script}")])),
-        "peers" => run("python3", &["bench/peers/run.py"]),
+        "peers" => run("python3", &["bench/peers/peers.py"]),
         _ => bail!("{USAGE}"),
     }
 }
