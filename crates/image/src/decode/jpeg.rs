@@ -2,7 +2,10 @@
 //!
 //! Its inverse DCT and chroma interpolation follow libjpeg's, with other roundings in the last place: against
 //! libjpeg-turbo (Pillow) samples differ by 0.24 of 255 on average at 4:2:0 and by 0.01 at 4:4:4. `jpeg-decoder` is closer at
-//! 4:2:0 (0.09), farther elsewhere and a quarter slower.
+//! 4:2:0 (0.09), farther elsewhere and a quarter slower. Embeddings hardly notice. The cosine between that of a JPEG and that of
+//! Pillow's pixels of it was, for 69 photographs and collages of 300 to 2000 pixels (qualities 75 to 95; 4:2:0, 4:2:2, 4:4:4;
+//! some progressive), at least 0.99997 with the built-in model (mean 0.999995) and 0.99996 with a random ViT-B/16 (mean 0.999996);
+//! at 4:4:4 at least 0.999998; for 69 of 96 to 224 pixels at 4:2:0, where a resize averages little, at least 0.9999 (mean 0.99998).
 //!
 //! `zune-jpeg` fills missing data with grey, as libjpeg does; a file that is cut off is refused here, as by Pillow.
 
