@@ -1,11 +1,10 @@
 """CLIP as OpenAI's `.pt` files hold it: TorchScript archives and the state dicts people save from them."""
 
-import struct
-import zipfile
 from collections import OrderedDict
 
 import torch
 
+from .archive import drop_debug_records
 from .bake import Taps, bake, count, fresh
 from .bare import openai_clip
 from .noise import random_ids, randomise
@@ -62,20 +61,6 @@ def save_torchscript(model, sizes, path):
     torch.jit.save(torch.jit.trace_module(model, inputs, check_trace=False), str(path))
     drop_debug_records(path)
     return torch.jit.load(str(path)).state_dict()
-
-
-def drop_debug_records(path):
-    """Takes the `.debug_pkl` records (source paths of the machine that traced) out of an archive; tensors stay 64-byte aligned."""
-    with zipfile.ZipFile(path) as archive:
-        records = [(info, archive.read(info)) for info in archive.infolist() if not info.filename.endswith(".debug_pkl")]
-    with zipfile.ZipFile(path, "w") as archive:
-        for info, data in records:
-            fresh_info = zipfile.ZipInfo(info.filename, (1980, 0, 0, 0, 0, 0))
-            fresh_info.compress_type = info.compress_type
-            start = archive.fp.tell() + 30 + len(info.filename) + 4
-            padding = -start % 64
-            fresh_info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-            archive.writestr(fresh_info, data)
 
 
 def clip_openai_vit(name):
