@@ -1,5 +1,5 @@
 //! Pictures to search in: the files of folders, or the built-in gallery, with their embeddings.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,7 @@ pub struct Collection {
     embeddings: Embeddings,
     failures: Vec<Failure>,
     cached: usize,
+    not_kept: Option<Error>,
 }
 
 /// Where a picture comes from.
@@ -74,7 +75,8 @@ impl Source {
 
 impl Collection {
     /// The pictures in `sources` (folders, searched with what is below them, and files), embedded by `embedder`; those that `cache` (a
-    /// folder) knows are not embedded again. What cannot be read or decoded is in [`Collection::failures`].
+    /// folder) knows are not embedded again. What cannot be read or decoded is in [`Collection::failures`]; a cache that cannot be
+    /// written is told by [`Collection::not_kept`].
     ///
     /// Below a folder, files with a picture's extension count; names that begin with a dot are passed over, links are followed.
     ///
@@ -107,9 +109,7 @@ impl Collection {
     ) -> Result<Self, Error> {
         let width = embedder.width();
         let mut cache = match cache {
-            Some(folder) => {
-                Cache::open(folder, &embedder.picture_fingerprint(), width).map_err(|(path, source)| Error::Io { path, source })?
-            }
+            Some(folder) => Cache::open(folder, &embedder.picture_fingerprint(), width),
             None => Cache::in_memory(width),
         };
         let (mut fresh, mut cached) = (vec![], 0);
@@ -131,7 +131,7 @@ impl Collection {
                         Err(e) => failures.push(Failure { path: source.name().to_owned(), reason: e.reason() }),
                     }
                 }
-                cache.add(&records).map_err(|source| Error::Io { path: "the cache of embeddings".into(), source })?;
+                cache.add(&records);
                 progress.advance(batch.len() as u64);
             }
             progress.finish();
@@ -146,7 +146,9 @@ impl Collection {
                 pictures.push(source);
             }
         }
-        Ok(Self { pictures, embeddings: Embeddings::from_rows(embedder.fingerprint(), width, data), failures, cached })
+        let embeddings = Embeddings::from_rows(embedder.fingerprint(), width, data);
+        let not_kept = cache.problem().map(|(path, source)| Error::Io { path, source });
+        Ok(Self { pictures, embeddings, failures, cached, not_kept })
     }
 
     /// How many pictures.
@@ -162,6 +164,11 @@ impl Collection {
     /// How many were known from the cache.
     pub fn cached(&self) -> usize {
         self.cached
+    }
+
+    /// Why the cache could not be written (a full disk, a folder that is read-only), which costs nothing but time at the next opening.
+    pub fn not_kept(&self) -> Option<&Error> {
+        self.not_kept.as_ref()
     }
 
     /// The path of a picture, or its name in the gallery.
@@ -229,13 +236,15 @@ pub fn picture_files(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Failure>)
     Ok((paths, failures))
 }
 
-/// The picture files in `sources`, each once, in the order of their paths within a source.
+/// The picture files in `sources`, in the order of their paths within a source. A file that is reached twice, by another spelling of the path
+/// or through a linked folder, counts once; a link to a file counts as a picture of its own.
 fn find_pictures(sources: &[PathBuf], failures: &mut Vec<Failure>) -> Result<Vec<Source>, Error> {
     let mut pictures = vec![];
     let mut seen = BTreeSet::new();
+    let mut folders = HashMap::new();
     let mut take = |path: PathBuf| {
         let name = path.to_string_lossy().into_owned();
-        if seen.insert(path.clone()) {
+        if seen.insert(place(&path, &mut folders)) {
             pictures.push(Source::File { path, name });
         }
     };
@@ -250,6 +259,8 @@ fn find_pictures(sources: &[PathBuf], failures: &mut Vec<Failure>) -> Result<Vec
             match entry {
                 Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => take(entry.into_path()),
                 Ok(_) => {}
+                // A link to a folder that is being walked: nothing is lost.
+                Err(e) if e.loop_ancestor().is_some() => {}
                 Err(e) => {
                     let path = e.path().unwrap_or(source).to_string_lossy().into_owned();
                     failures.push(Failure { path, reason: e.to_string() });
@@ -258,6 +269,16 @@ fn find_pictures(sources: &[PathBuf], failures: &mut Vec<Failure>) -> Result<Vec
         }
     }
     Ok(pictures)
+}
+
+/// Where a file lies, whatever way led to it. `folders` remembers where the folders are.
+fn place(path: &Path, folders: &mut HashMap<PathBuf, PathBuf>) -> PathBuf {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
+    let place = folders.entry(folder.to_owned()).or_insert_with(|| {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        std::fs::canonicalize(here).unwrap_or_else(|_| folder.to_owned())
+    });
+    place.join(name)
 }
 
 fn is_picture(path: &Path) -> bool {
@@ -291,5 +312,25 @@ mod tests {
         assert_eq!(names, ["a.png", "b.JPG", "虹.webp", "notes.txt"]);
         assert!(failures.is_empty());
         assert!(matches!(find_pictures(&[path("none")], &mut failures), Err(Error::Io { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_picture_that_is_reached_twice_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("2024")).unwrap();
+        std::fs::write(path("2024/a.png"), "").unwrap();
+        for (link, target) in [("latest", "2024"), ("2024/round", ".."), ("link.png", "2024/a.png")] {
+            std::os::unix::fs::symlink(target, path(link)).unwrap();
+        }
+        let mut failures = vec![];
+        let sources = [folder.path().to_owned(), path("latest"), path("latest/../2024/./a.png")];
+        let found = find_pictures(&sources, &mut failures).unwrap();
+        assert_eq!(
+            found.iter().map(Source::name).collect::<Vec<_>>(),
+            ["2024/a.png", "link.png"].map(|name| path(name).to_string_lossy().into_owned())
+        );
+        assert_eq!(failures, []);
     }
 }

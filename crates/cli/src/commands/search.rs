@@ -97,6 +97,9 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     };
     drop(bar);
     session.warn_failures(collection.failures());
+    if let Some(error) = collection.not_kept() {
+        session.printer.warning(format!("vectors of pictures are not kept: {error}"));
+    }
     let places: Vec<String> = sources.iter().map(|path| format!("`{}`", path.display())).collect();
     let place = if sources.is_empty() { "the built-in gallery".to_owned() } else { places.join(", ") };
     let about = format!("{} pictures in {place}", thousands(collection.len() as u64));

@@ -79,6 +79,18 @@ fn without_cache_nothing_is_kept() {
 }
 
 #[test]
+fn a_cache_that_cannot_be_used_costs_the_keeping_only() {
+    let place = photos();
+    place.write("cache", b"a file where a folder should be");
+    let run = place.hua(&["search", "photos", "red", "--json", "-k", "1", "--quiet"]);
+    let warnings: Vec<&str> = run.stderr.lines().filter(|line| line.contains("not kept")).collect();
+    assert_eq!(warnings.len(), 1, "{}", run.stderr);
+    assert!(warnings[0].starts_with("warning: vectors of pictures are not kept: cannot use `"), "{warnings:?}");
+    assert_eq!(run.json_lines()[0]["hits"][0]["path"], "photos/red.png");
+    assert_eq!(place.read("cache"), "a file where a folder should be");
+}
+
+#[test]
 fn a_search_in_which_no_picture_can_be_used_fails() {
     let place = Place::new();
     place.write("photos/page.jpg", b"<html>");
