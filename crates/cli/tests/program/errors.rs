@@ -22,7 +22,7 @@ fn a_model_that_is_not_here_is_told_with_what_to_do() {
     let told = place.hua(&["search", "dog", "--model", "nobody/nothing"]).failed();
     assert_snapshot!(told.replace(&place.0.path().display().to_string(), "HOME"), @"
     exit code 2
-    error: nobody/nothing is not in `HOME/.cache/huggingface/hub/models--nobody--nothing`
+    error: `nobody/nothing` is not in `HOME/.cache/huggingface/hub/models--nobody--nothing`
 
     hint: `hua pull nobody/nothing` downloads it
     ");

@@ -45,7 +45,7 @@ pub enum HubError {
         why: String,
     },
     /// The bytes that came are not the bytes the hub announced. They have been deleted.
-    #[error("`{file}` from {name} has {kind} `{found}`, wanted `{wanted}`; the download was deleted")]
+    #[error("`{file}` from `{name}` has {kind} `{found}`, wanted `{wanted}`; the download was deleted")]
     Checksum {
         /// Path inside the repository.
         file: String,
@@ -59,7 +59,7 @@ pub enum HubError {
         wanted: String,
     },
     /// The hub wants to know who asks, or knows and says no (HTTP 401, 403).
-    #[error("{url} answered {status}: no access to {name}{}", said(.message))]
+    #[error("{url} answered {status}: no access to `{name}`{}", said(.message))]
     Denied {
         /// The model.
         name: ModelName,
@@ -71,7 +71,7 @@ pub enum HubError {
         message: Option<String>,
     },
     /// The connection broke more often than `Settings::retries` allows. What came is kept and the next pull goes on from there.
-    #[error("`{file}` from {name}: the connection broke {attempts} times, {received} of {size} bytes are here ({last})")]
+    #[error("`{file}` from `{name}`: the connection broke {attempts} times, {received} of {size} bytes are here ({last})")]
     Interrupted {
         /// Path inside the repository.
         file: String,
@@ -98,7 +98,7 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// A listing holds none of the files that the filter asks for.
-    #[error("{name} holds no file for {wanted}")]
+    #[error("`{name}` holds no file for {wanted}")]
     NoFiles {
         /// The model.
         name: ModelName,
@@ -106,7 +106,7 @@ pub enum HubError {
         wanted: String,
     },
     /// The model is not on this machine, and opening never downloads.
-    #[error("{name} is not {} `{}`", if *.partial { "completely in" } else { "in" }, .folder.display())]
+    #[error("`{name}` is not {} `{}`", if *.partial { "completely in" } else { "in" }, .folder.display())]
     NotCached {
         /// The model.
         name: ModelName,
@@ -116,7 +116,7 @@ pub enum HubError {
         partial: bool,
     },
     /// The hub does not know the repository, the revision or the file (HTTP 404).
-    #[error("{url} answered 404: {what} of {name} does not exist{}", said(.message))]
+    #[error("{url} answered 404: {what} of `{name}` does not exist{}", said(.message))]
     NotFound {
         /// The model.
         name: ModelName,
@@ -128,7 +128,7 @@ pub enum HubError {
         message: Option<String>,
     },
     /// The settings forbid the network.
-    #[error("{name} would have to be downloaded, but `HF_HUB_OFFLINE` is set")]
+    #[error("`{name}` would have to be downloaded, but `HF_HUB_OFFLINE` is set")]
     Offline {
         /// The model.
         name: ModelName,
@@ -160,7 +160,7 @@ pub enum HubError {
         why: String,
     },
     /// The server's length contradicts the repository's.
-    #[error("`{file}` from {name}: the server sends {found} bytes, the repository lists {wanted}")]
+    #[error("`{file}` from `{name}`: the server sends {found} bytes, the repository lists {wanted}")]
     Size {
         /// Path inside the repository.
         file: String,
@@ -191,7 +191,7 @@ pub enum HubError {
         source: Box<ureq::Error>,
     },
     /// A file name that would leave the model's folder.
-    #[error("{name} lists the file `{}`, which {why}; nothing was downloaded", .path.escape_debug())]
+    #[error("`{name}` lists the file `{}`, which {why}; nothing was downloaded", .path.escape_debug())]
     UnsafePath {
         /// The model.
         name: ModelName,
