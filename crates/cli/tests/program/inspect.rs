@@ -17,7 +17,7 @@ fn the_built_in_model_is_described() {
     longest text  64 tokens
     parameters    9,148,161 (image 2,768,640, text 6,379,520, scale 1)
     one picture   369 MFLOP
-    one text      106 MFLOP of 16 tokens, 436 MFLOP of 64
+    one text      104 MFLOP of 16 tokens, 428 MFLOP of 64
     weights       18.3 MB
     pictures      shorter side to 64 (bicubic), then the middle 64×64, mean 0.481 0.458 0.408, deviation 0.269 0.261 0.276
     tokenizer     SentencePiece unigram, 11,996 ids
