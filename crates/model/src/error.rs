@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hua_graph::{DType, TensorError, WeightsError};
 
 use crate::arch::ArchError;
-use crate::checkpoint::{Blame, CheckpointError};
+use crate::checkpoint::{Blame, CheckpointError, shown};
 use crate::family::family;
 
 /// How many names of each sort a message lists; the error itself carries all.
@@ -181,6 +181,9 @@ impl ModelError {
                 };
                 Some(format!("name its CLIP with `--image-from`, probably {source}"))
             }
+            Self::Checkpoint(CheckpointError::NoShards { .. }) => {
+                Some("the download is incomplete; `hua pull` fetches what is not there yet".into())
+            }
             Self::Tensors(mismatch) => {
                 let other = family(mismatch.other_family?).ok()?;
                 Some(format!("this looks like a checkpoint of {}; try `--family {}`", other.title(), other.name()))
@@ -224,7 +227,7 @@ pub struct Mismatch {
     pub family: &'static str,
     /// Tensors that are not there.
     pub missing: Vec<String>,
-    /// Tensors of another shape, or of integers.
+    /// Tensors of another shape, or of another type than models have.
     pub misshapen: Vec<Misshapen>,
     /// Tensors that the model has no use for.
     pub unused: Vec<String>,
@@ -232,7 +235,7 @@ pub struct Mismatch {
     pub other_family: Option<&'static str>,
 }
 
-/// A tensor of another shape, or of integers.
+/// A tensor of another shape, or of another type than models have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misshapen {
     /// Its name.
@@ -253,13 +256,13 @@ impl fmt::Display for Mismatch {
             let listed = items.into_iter().take(LISTED).collect::<Vec<_>>().join(", ");
             if rest > 0 { format!("{listed} and {rest} more") } else { listed }
         };
-        let quoted = |names: &[String]| some(names.iter().map(|n| format!("`{n}`")).collect());
+        let quoted = |names: &[String]| some(names.iter().map(|n| format!("`{}`", shown(n))).collect());
         let mut parts = vec![];
         if !missing.is_empty() {
             parts.push(format!("lacks {} that {family} needs: {}", tensors(missing.len()), quoted(missing)));
         }
         if !misshapen.is_empty() {
-            let each = misshapen.iter().map(|m| format!("`{}` is {}, wanted {}", m.name, m.found, m.wanted)).collect();
+            let each = misshapen.iter().map(|m| format!("`{}` is {}, wanted {}", shown(&m.name), m.found, m.wanted)).collect();
             parts.push(format!("has {} of another shape or type: {}", tensors(misshapen.len()), some(each)));
         }
         if !unused.is_empty() {

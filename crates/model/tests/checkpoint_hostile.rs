@@ -80,6 +80,69 @@ fn modules_that_hold_themselves_or_multiply_end() {
     assert!(matches!(defect(&script(&doubling)), Defect::Limit { .. }));
 }
 
+/// A pickle of a string of 8 MiB in the memo, then `rest`.
+fn with_long_string(rest: &[u8]) -> Vec<u8> {
+    [b"\x80\x02X\0\0\x80\0", &vec![b'k'; 8 << 20][..], b"q\0", rest, b"."].concat()
+}
+
+#[test]
+fn a_long_string_that_is_meant_often_is_copied_never() {
+    let rebuild = tensor("torch FloatStorage", 6, 0, &[6], &[1]);
+    let rebuild = &rebuild[9..rebuild.len() - 2];
+    // As the key of 100,000 values, as the value of as many keys, as the name of as many tensors and storages.
+    let keys = [b"}(", &b"h\0K\x01".repeat(100_000)[..], b"u"].concat();
+    assert!(matches!(defect(&torch(&with_long_string(&keys))), Defect::NoTensors { .. }));
+    let pairs: Vec<u8> = (0..100_000).flat_map(|i| [&b"X\x06\0\0\0"[..], format!("{i:06}").as_bytes(), b"h\0"].concat()).collect();
+    assert!(matches!(defect(&torch(&with_long_string(&[b"}(", &pairs[..], b"u"].concat()))), Defect::NoTensors { .. }));
+    let named = [rebuild, b"q\x01}(", &b"h\0h\x01".repeat(100_000), b"u"].concat();
+    assert!(matches!(defect(&torch(&with_long_string(&named))), Defect::Limit { what: "bytes of a tensor's name", .. }));
+    let storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nh\0NK\x06tq\x01";
+    let storages = [&storage[..], &b"h\x01Q0".repeat(100_000)].concat();
+    assert!(matches!(defect(&torch(&with_long_string(&storages))), Defect::Limit { what: "bytes of a storage's name", .. }));
+    let modules = [b"c__torch__\nM\n)\x81}(h\0", rebuild, b"ub"].concat();
+    assert!(matches!(defect(&script(&with_long_string(&modules))), Defect::Limit { what: "bytes of a tensor's name", .. }));
+    // 5,000 values beside the tensors.
+    let many: Vec<u8> = (0..5000).flat_map(|i| [&b"X\x04\0\0\0"[..], format!("{i:04}").as_bytes(), b"\x88"].concat()).collect();
+    let many = [b"\x80\x02}(", &many[..], b"u."].concat();
+    assert!(matches!(defect(&torch(&many)), Defect::Limit { what: "values beside the tensors", .. }));
+}
+
+#[test]
+fn modules_that_share_many_attributes_are_counted_as_often_as_they_are_read() {
+    let numbers = b"K\x01N".repeat(100_000);
+    let shared = [b"\x80\x02c__torch__\nM\nq\0)\x81q\x01}(", &numbers[..], b"ub0"].concat();
+    let many: Vec<u8> = (0..10_000).flat_map(|i| [&b"X\x04\0\0\0"[..], format!("{i:04}").as_bytes(), b"h\x01"].concat()).collect();
+    let top = [&shared[..], b"h\0)\x81}(", &many, b"ub."].concat();
+    assert!(matches!(defect(&script(&top)), Defect::Limit { what: "attributes of modules", .. }));
+}
+
+#[test]
+fn views_of_a_storage_do_not_make_a_large_model_of_a_small_file() {
+    let one = tensor("torch FloatStorage", 1 << 18, 0, &[1 << 18], &[1]);
+    let one = &one[9..one.len() - 2];
+    let archive = |count: usize| {
+        let names = (0..count).flat_map(|i| [&b"X\x02\0\0\0"[..], format!("{i:02}").as_bytes(), b"h\0"].concat()).collect::<Vec<_>>();
+        let pickle = [b"\x80\x02", one, b"q\0}(", &names, b"u."].concat();
+        zip(&[("a/data.pkl", &pickle), ("a/data/0", &vec![0; 1 << 20])])
+    };
+    assert!(exhaust(&archive(4)), "tied weights");
+    assert!(matches!(defect(&archive(6)), Defect::Limit { what: "bytes of all tensors, which share storages", .. }));
+}
+
+#[test]
+fn what_strangers_wrote_is_shown_short_and_without_control_characters() {
+    let header = |name: &str| format!(r#"{{{name:?}:{{"dtype":"F4","shape":[1],"data_offsets":[0,4]}}}}"#);
+    let message = defect(&safetensors(&header(&"n".repeat(1_000_000)), 4)).to_string();
+    assert!(message.len() < 400 && message.starts_with("`nnnn") && message.contains('…'), "{}", message.len());
+    let colour = r#"{"a\u001b[31m\nhint: run it":{"dtype":"F4","shape":[1],"data_offsets":[0,4]}}"#;
+    let error = defect(&safetensors(colour, 4));
+    assert_eq!(error.to_string(), r"`a\u{1b}[31m\nhint: run it` has elements of type `F4`, which hua does not know");
+    let call = [b"\x80\x02c", &vec![b'm'; 1_000_000][..], b"\nsystem\n."].concat();
+    assert!(defect(&torch(&call)).to_string().len() < 400);
+    let text = format!("\"{}\"", "x".repeat(1_000_000));
+    assert!(defect(&safetensors(&format!(r#"{{"a": {text}}}"#), 0)).to_string().len() < 400);
+}
+
 #[test]
 fn lengths_in_pickles_are_not_believed() {
     let open = |pickle: &[u8]| defect(&torch(&[b"\x80\x04", pickle].concat()));
@@ -303,9 +366,46 @@ fn an_index_cannot_leave_its_folder_nor_promise_what_is_not_there() {
     assert!(
         matches!(open(r#"{"f33": "shard.safetensors"}"#), Err(CheckpointError::File { path, defect: Defect::ShardLacks { .. } }) if path == shard)
     );
-    assert!(matches!(open(r#"{"f32": "gone.safetensors"}"#), Err(CheckpointError::Io { .. })));
+    let error = open(r#"{"f32": "shard.safetensors", "a": "gone.safetensors", "b": "lost.safetensors"}"#).unwrap_err();
+    let wanted = format!("`{}` names 2 shards that are not there: `gone.safetensors`, `lost.safetensors`", path.display());
+    assert_eq!((error.to_string(), error.blame()), (wanted, Blame::Caller));
+    assert!(matches!(
+        open(r#"{"f32": "model.safetensors.index.json"}"#),
+        Err(CheckpointError::File { defect: Defect::NotWeights { what: "JSON", .. }, .. })
+    ));
     assert!(matches!(open("[]"), Err(CheckpointError::File { defect: Defect::Json { .. }, .. })));
     assert!(matches!(open("{}"), Ok(empty) if empty.names().count() == 0));
+}
+
+/// What opens for ever, ends never, or is a folder that leads to itself is an error at once.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_never_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["pipe", "pipe.index.json", "shard"] {
+        assert!(std::process::Command::new("mkfifo").arg(at(name)).status().unwrap().success());
+    }
+    for name in ["zero", "zero.index.json"] {
+        std::os::unix::fs::symlink("/dev/zero", at(name)).unwrap();
+    }
+    std::fs::write(at("x.index.json"), r#"{"weight_map": {"a": "shard"}}"#).unwrap();
+    for (name, file) in [
+        ("pipe", "pipe"),
+        ("pipe.index.json", "pipe.index.json"),
+        ("x.index.json", "shard"),
+        ("zero", "zero"),
+        ("zero.index.json", "zero.index.json"),
+    ] {
+        let error = Checkpoint::open(&at(name)).unwrap_err().to_string();
+        assert_eq!(error, format!("`{}`: this is a pipe or a device, not weights that hua reads; name a file", at(file).display()));
+    }
+    for target in [".", "nested"] {
+        let model = at(&format!("to-{target}"));
+        std::fs::create_dir_all(model.join("nested")).unwrap();
+        std::os::unix::fs::symlink(target, model.join("model.safetensors")).unwrap();
+        assert!(matches!(Checkpoint::open(&model), Err(CheckpointError::NoWeights { path, .. }) if path == model));
+    }
 }
 
 const FILES: [&str; 5] = ["plain.safetensors", "state.bin", "legacy.bin", "script.pt", "repacked.bin"];

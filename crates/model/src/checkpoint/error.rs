@@ -1,10 +1,14 @@
 //! What can be wrong with a checkpoint, and who has to act.
 //!
 //! [`CheckpointError`] always names the file. [`Defect`] is what a parser finds in bytes; parsers know no paths.
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::element::ElementType;
+
+/// How many names a message lists; the error itself carries all.
+const LISTED: usize = 8;
 
 /// Why a checkpoint cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +23,7 @@ pub enum CheckpointError {
         candidates: Vec<String>,
     },
     /// A tensor has elements that no model of hua is made of.
-    #[error("`{name}` in `{}` has {found} elements, where f32, f16, bf16 or i64 are wanted", .path.display())]
+    #[error("`{}` in `{}` has {found} elements, where f32, f16, bf16 or i64 are wanted", shown(.name), .path.display())]
     Element {
         /// The file.
         path: PathBuf,
@@ -45,8 +49,16 @@ pub enum CheckpointError {
         #[source]
         source: io::Error,
     },
+    /// Shards that an index names are not beside it.
+    #[error("`{}` names {} that {} not there: {}", .path.display(), shards(.missing), if .missing.len() == 1 { "is" } else { "are" }, quoted(.missing))]
+    NoShards {
+        /// The index.
+        path: PathBuf,
+        /// The shards' file names, sorted.
+        missing: Vec<String>,
+    },
     /// There is no tensor of that name.
-    #[error("`{}` has no tensor `{name}`", .path.display())]
+    #[error("`{}` has no tensor `{}`", .path.display(), shown(.name))]
     NoTensor {
         /// The checkpoint.
         path: PathBuf,
@@ -62,7 +74,7 @@ pub enum CheckpointError {
         foreign: Vec<String>,
     },
     /// A tensor to be written is not what its plan said.
-    #[error("cannot write `{name}` to `{}`: it is {found}, and {wanted} was planned", .path.display())]
+    #[error("cannot write `{}` to `{}`: it is {found}, and {wanted} was planned", shown(.name), .path.display())]
     Plan {
         /// The file being written.
         path: PathBuf,
@@ -90,7 +102,12 @@ impl CheckpointError {
     /// Who has to act.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Ambiguous { .. } | Self::NoTensor { .. } | Self::NoWeights { .. } | Self::Io { .. } | Self::Plan { .. } => Blame::Caller,
+            Self::Ambiguous { .. }
+            | Self::NoTensor { .. }
+            | Self::NoShards { .. }
+            | Self::NoWeights { .. }
+            | Self::Io { .. }
+            | Self::Plan { .. } => Blame::Caller,
             Self::Element { .. } => Blame::Unsupported,
             Self::File { defect, .. } => defect.blame(),
         }
@@ -112,7 +129,7 @@ impl CheckpointError {
 #[non_exhaustive]
 pub enum Defect {
     /// Two tensors, or two parts of an archive, claim the same bytes.
-    #[error("`{first}` and `{second}` claim the same bytes")]
+    #[error("`{}` and `{}` claim the same bytes", shown(.first), shown(.second))]
     Overlap {
         /// The one that starts first.
         first: String,
@@ -121,20 +138,20 @@ pub enum Defect {
     },
     /// A part of an archive is compressed.
     #[error(
-        "`{entry}` is compressed inside the archive, where stored bytes are wanted; write the file again with `torch.save(torch.load(path, weights_only=True), path)`"
+        "`{}` is compressed inside the archive, where stored bytes are wanted; write the file again with `torch.save(torch.load(path, weights_only=True), path)`", shown(.entry)
     )]
     Compressed {
         /// The part.
         entry: String,
     },
     /// A name stands twice.
-    #[error("`{name}` is there twice")]
+    #[error("`{}` is there twice", shown(.name))]
     Duplicate {
         /// The name.
         name: String,
     },
     /// A tensor's elements are of a type without whole bytes, or one that hua has never heard of.
-    #[error("`{name}` has elements of type `{found}`, which hua does not know")]
+    #[error("`{}` has elements of type `{}`, which hua does not know", shown(.name), shown(.found))]
     ElementType {
         /// The tensor.
         name: String,
@@ -142,7 +159,7 @@ pub enum Defect {
         found: String,
     },
     /// The pickle names something that is not data.
-    #[error("this pickle calls `{global}`; hua never runs pickled code, and this name is not among the data it knows")]
+    #[error("this pickle calls `{}`; hua never runs pickled code, and this name is not among the data it knows", shown(.global))]
     Global {
         /// Module and name.
         global: String,
@@ -156,7 +173,7 @@ pub enum Defect {
         end: u64,
     },
     /// A JSON text is not what it must be.
-    #[error("the {what} is not valid: {detail}")]
+    #[error("the {what} is not valid: {}", shown(.detail))]
     Json {
         /// Header or index.
         what: &'static str,
@@ -174,7 +191,7 @@ pub enum Defect {
         limit: u64,
     },
     /// A part that must be there is not.
-    #[error("the archive lacks `{entry}`")]
+    #[error("the archive lacks `{}`", shown(.entry))]
     Missing {
         /// The part.
         entry: String,
@@ -210,7 +227,7 @@ pub enum Defect {
         at: usize,
     },
     /// A tensor or part is said to be where the file is not.
-    #[error("`{name}` claims bytes {start}..{end} of {len}")]
+    #[error("`{}` claims bytes {start}..{end} of {len}", shown(.name))]
     Range {
         /// The tensor or part.
         name: String,
@@ -222,7 +239,7 @@ pub enum Defect {
         len: u64,
     },
     /// A shape, its strides and the bytes behind it do not agree.
-    #[error("`{name}` of shape {shape:?} does not fit its {bytes} bytes")]
+    #[error("`{}` of shape {shape:?} does not fit its {bytes} bytes", shown(.name))]
     Shape {
         /// The tensor.
         name: String,
@@ -232,13 +249,13 @@ pub enum Defect {
         bytes: u64,
     },
     /// An index of shards names a file outside its folder.
-    #[error("the index names the shard `{shard}`, which is not a plain file name")]
+    #[error("the index names the shard `{}`, which is not a plain file name", shown(.shard))]
     ShardName {
         /// The name.
         shard: String,
     },
     /// A shard lacks a tensor that the index places there.
-    #[error("`{name}` is not in this shard, where the index places it")]
+    #[error("`{}` is not in this shard, where the index places it", shown(.name))]
     ShardLacks {
         /// The tensor.
         name: String,
@@ -276,8 +293,27 @@ impl Defect {
 }
 
 fn quoted(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
-    names.join(", ")
+    let listed: Vec<_> = names.iter().take(LISTED).map(|n| format!("`{}`", shown(n))).collect();
+    let rest = names.len() - listed.len();
+    if rest > 0 { format!("{} and {rest} more", listed.join(", ")) } else { listed.join(", ") }
+}
+
+fn shards(missing: &[String]) -> String {
+    if missing.len() == 1 { "a shard".into() } else { format!("{} shards", missing.len()) }
+}
+
+/// A stranger's text in a message: on one line, without control characters, and never longer than a line or two.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 160;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text.into();
+    }
+    let hide = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let mut out: String = text.chars().take(LONGEST).map(hide).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out.into()
 }
 
 fn also(foreign: &[String]) -> String {

@@ -9,6 +9,9 @@ const STANDARD: [&str; 4] = ["model.safetensors", "model.safetensors.index.json"
 /// Files of trainers that are not weights.
 const NOT_WEIGHTS: [&str; 4] = ["optimizer", "rng_state", "scheduler", "training_args"];
 
+/// A web page says what it is within these bytes.
+const PAGE_START: usize = 1024;
+
 /// How a file of weights is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,7 +36,10 @@ pub(super) fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
         let path = entry.map_err(CheckpointError::io(folder))?.path();
         let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { continue };
         match path.extension().and_then(|e| e.to_str()) {
-            Some("safetensors" | "pt" | "pth" | "bin" | "ckpt") if !NOT_WEIGHTS.iter().any(|other| name.starts_with(other)) => {
+            // A folder in a folder is not looked into, whatever it is called.
+            Some("safetensors" | "pt" | "pth" | "bin" | "ckpt")
+                if !path.is_dir() && !NOT_WEIGHTS.iter().any(|other| name.starts_with(other)) =>
+            {
                 candidates.push(name)
             }
             Some("msgpack" | "h5" | "onnx" | "gguf") => foreign.push(name),
@@ -52,7 +58,7 @@ pub(super) fn choose(folder: &Path) -> Result<PathBuf, CheckpointError> {
 /// What `file` is. TorchScript looks like any other archive of torch from here.
 pub(super) fn recognise(file: &[u8]) -> Result<Format, Defect> {
     let other = |what, hint| Err(Defect::NotWeights { what, hint });
-    let text = file.trim_ascii_start();
+    let text = file.get(..PAGE_START).unwrap_or(file).trim_ascii_start();
     let starts = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     match file {
         [] => other("an empty file", "download it again"),

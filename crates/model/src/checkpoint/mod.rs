@@ -33,6 +33,7 @@ use hua_kernels::MappedFile;
 
 pub use element::ElementType;
 use entry::Entry;
+pub(crate) use error::shown;
 pub use error::{Blame, CheckpointError, Defect};
 pub use folder::Format;
 pub use safetensors::ShardIndex;
@@ -159,15 +160,20 @@ impl Checkpoint {
     }
 
     fn open_shards(path: &Path) -> Result<Self, CheckpointError> {
-        let len = std::fs::metadata(path).map_err(CheckpointError::io(path))?.len();
+        let len = regular(path)?;
         if len > MAX_INDEX_BYTES {
             let defect = Defect::Limit { what: "bytes of the index", found: len, limit: MAX_INDEX_BYTES };
             return Err(CheckpointError::File { path: path.to_owned(), defect });
         }
         let json = std::fs::read(path).map_err(CheckpointError::io(path))?;
         let index = ShardIndex::from_bytes(&json).map_err(CheckpointError::file(path))?;
+        let shards = index.shards();
+        let missing: Vec<_> = shards.keys().filter(|shard| !path.with_file_name(shard).exists()).map(|&shard| shard.to_owned()).collect();
+        if !missing.is_empty() {
+            return Err(CheckpointError::NoShards { path: path.to_owned(), missing });
+        }
         let mut this = Self::empty(path);
-        for (shard, names) in index.shards() {
+        for (shard, names) in shards {
             let file = path.with_file_name(shard);
             this.format = this.add_file(&file, map(&file)?, Some(&names))?;
         }
@@ -209,9 +215,19 @@ fn read(file: &[u8], index: usize) -> Result<Parsed, Defect> {
 
 /// Maps a file, except an empty one, which some systems cannot map.
 fn map(path: &Path) -> Result<Arc<dyn Storage>, CheckpointError> {
-    let len = std::fs::metadata(path).map_err(CheckpointError::io(path))?.len();
-    if len == 0 {
+    if regular(path)? == 0 {
         return Ok(Arc::new(Vec::new()));
     }
     Ok(Arc::new(MappedFile::open(path).map_err(CheckpointError::io(path))?))
+}
+
+/// The length of a file that is one: opening a pipe waits for a writer, and a device may never end.
+fn regular(path: &Path) -> Result<u64, CheckpointError> {
+    let metadata = std::fs::metadata(path).map_err(CheckpointError::io(path))?;
+    let what = match metadata {
+        _ if metadata.is_file() => return Ok(metadata.len()),
+        _ if metadata.is_dir() => "a folder",
+        _ => "a pipe or a device",
+    };
+    Err(CheckpointError::File { path: path.to_owned(), defect: Defect::NotWeights { what, hint: "name a file" } })
 }

@@ -23,6 +23,8 @@ const MAX_OBJECTS: usize = 1 << 18;
 /// Pushes, and items copied from one object into another: what bounds the length of all lists together.
 const MAX_WORK: usize = 1 << 20;
 
+/// Bytes of a storage's name, which is looked up as often as the pickle means it.
+const MAX_KEY: usize = 256;
 /// What a tensor's shape and strides count for.
 const TENSOR_WORK: usize = 16;
 
@@ -99,6 +101,11 @@ impl<'a> Pickle<'a> {
         };
         let top = machine.run()?;
         Ok(Self { objects: machine.objects, top, storages: machine.storages, end: machine.cursor.at() })
+    }
+
+    /// How many pairs a mapping has, whatever their keys.
+    pub(super) fn len(&self, id: Id) -> usize {
+        if let Object::Dict(pairs) = &self.objects[id] { pairs.len() } else { 0 }
     }
 
     /// The pairs of a mapping whose keys are strings; other keys are left out.
@@ -493,6 +500,9 @@ impl<'a> Machine<'a> {
         }
         match [&self.objects[tag], &self.objects[class], &self.objects[key], &self.objects[len]] {
             [Object::Str("storage"), Object::Name(Name::Storage(element)), Object::Str(key), Object::Int(len)] => {
+                if key.len() > MAX_KEY {
+                    return Err(Defect::Limit { what: "bytes of a storage's name", found: key.len() as u64, limit: MAX_KEY as u64 });
+                }
                 let len = u64::try_from(*len).map_err(|_| self.defect("a storage has a negative length"))?;
                 Ok(StorageRef { element: *element, key, len })
             }

@@ -3,6 +3,7 @@
 //! Three containers: the zip archive of torch 1.6 and later, the chain of pickles before it, and the TorchScript archive
 //! that OpenAI published CLIP in, where tensors are attributes of modules instead of items of a mapping.
 //! Follows `torch/serialization.py` and `torch/csrc/jit/serialization/`.
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -20,6 +21,14 @@ const MAX_NESTING: usize = 4;
 /// Modules within modules, and modules in all: TorchScript modules are shared, and sharing multiplies.
 const MAX_MODULE_DEPTH: usize = 64;
 const MAX_ATTRIBUTES: usize = 1 << 18;
+/// Bytes of a tensor's name: a pickle stores a string once and may mean it a hundred thousand times.
+const MAX_NAME: usize = 1 << 10;
+/// Values kept beside the tensors; texts longer than a name are left out.
+const MAX_METADATA: usize = 1 << 12;
+/// Bytes of all tensors, for each byte of the file: views may share a storage, as tied weights do, but not make a model of little.
+const MAX_SHARING: u64 = 4;
+/// Bytes of tensors that are always allowed: expanded buffers are small.
+const MAX_SHARED_BYTES: u64 = 1 << 20;
 
 /// What a file of torch holds.
 pub(super) struct Contents {
@@ -70,7 +79,7 @@ pub(super) fn read_zip(file: &[u8], index: usize) -> Result<Contents, Defect> {
         }
         ranges.insert(key, range);
     }
-    contents(&pickle, index, &Storages { ranges, swapped }, script)
+    contents(file, &pickle, index, &Storages { ranges, swapped }, script)
 }
 
 /// Reads the chain of pickles `file`: magic number, protocol, system, object, storage keys; then the storages, each after
@@ -114,20 +123,21 @@ pub(super) fn read_legacy(file: &[u8], index: usize) -> Result<Contents, Defect>
     if let Some(missing) = pickle.storages.keys().find(|key| !ranges.contains_key(*key)) {
         return Err(Defect::Missing { entry: (*missing).to_owned() });
     }
-    contents(&pickle, index, &Storages { ranges, swapped }, false)
+    contents(file, &pickle, index, &Storages { ranges, swapped }, false)
 }
 
 fn storage_bytes(storage: &StorageRef<'_>) -> Option<u64> {
     storage.len.checked_mul(storage.element.map_or(1, |element| element.size()) as u64)
 }
 
-fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: bool) -> Result<Contents, Defect> {
+fn contents(file: &[u8], pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: bool) -> Result<Contents, Defect> {
     let mut metadata = BTreeMap::new();
     let named = match (script, &pickle.objects[pickle.top]) {
         (true, Object::Instance(_)) => attributes(pickle, &mut metadata)?,
         _ => state_dict(pickle, &mut metadata)?,
     };
-    let mut tensors = BTreeMap::new();
+    let limit = (file.len() as u64).saturating_mul(MAX_SHARING).saturating_add(MAX_SHARED_BYTES);
+    let (mut tensors, mut bytes) = (BTreeMap::new(), 0u64);
     for (name, id) in named {
         let Object::Tensor(tensor) = &pickle.objects[id] else { continue };
         let storage = storages.ranges[tensor.storage.key].clone();
@@ -135,9 +145,13 @@ fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: 
         let claim =
             Claim { name: &name, element: tensor.element, shape, strides, offset: tensor.offset, storage, swapped: storages.swapped };
         let entry = Entry::new(index, &claim)?;
+        bytes = bytes.saturating_add(entry.bytes());
+        if bytes > limit {
+            return Err(Defect::Limit { what: "bytes of all tensors, which share storages", found: bytes, limit });
+        }
         // Python's mappings let the later item win; in a file of weights, two are a lie.
-        if tensors.insert(name.clone(), entry).is_some() {
-            return Err(Defect::Duplicate { name });
+        if tensors.insert(name.to_string(), entry).is_some() {
+            return Err(Defect::Duplicate { name: name.into_owned() });
         }
     }
     Ok(Contents { tensors: tensors.into_iter().collect(), metadata, script })
@@ -145,17 +159,20 @@ fn contents(pickle: &Pickle<'_>, index: usize, storages: &Storages<'_>, script: 
 
 /// The mapping that holds tensors: what stands under `state_dict`, `model` or `module`, or else the top itself. Scalars
 /// beside it (`epoch`, `step`, `name`) are metadata.
-fn state_dict(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(String, Id)>, Defect> {
+fn state_dict<'a>(pickle: &Pickle<'a>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(Cow<'a, str>, Id)>, Defect> {
     let holds_tensors = |id: Id| pickle.items(id).any(|(_, value)| matches!(pickle.objects[value], Object::Tensor(_)));
     let mut at = pickle.top;
     for _ in 0..MAX_NESTING {
-        metadata.extend(pickle.items(at).filter_map(|(key, value)| Some((key.to_owned(), scalar(&pickle.objects[value])?))));
+        pickle.items(at).try_for_each(|(key, value)| keep(metadata, key, &pickle.objects[value]))?;
         let inner = ["state_dict", "model", "module"].into_iter().find_map(|wanted| {
             pickle.items(at).find(|&(key, value)| key == wanted && pickle.items(value).next().is_some()).map(|(_, value)| value)
         });
         match inner {
             Some(inner) => at = inner,
-            None if holds_tensors(at) => return Ok(pickle.items(at).map(|(key, value)| (key.to_owned(), value)).collect()),
+            None if holds_tensors(at) => {
+                let tensors = pickle.items(at).filter(|&(_, value)| matches!(pickle.objects[value], Object::Tensor(_)));
+                return tensors.map(|(key, value)| check_name(key.len()).map(|()| (key.into(), value))).collect();
+            }
             None => break,
         }
     }
@@ -175,26 +192,35 @@ fn state_dict(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> R
 
 /// The tensors of TorchScript modules under the names that `state_dict()` gives them, numbers and strings of the outermost
 /// module as metadata.
-fn attributes(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(String, Id)>, Defect> {
+fn attributes<'a>(pickle: &Pickle<'a>, metadata: &mut BTreeMap<String, Scalar>) -> Result<Vec<(Cow<'a, str>, Id)>, Defect> {
     let mut named = Vec::new();
-    let mut visited = 0;
+    let (mut visited, mut spelled) = (0, 0);
     let mut modules = vec![(String::new(), pickle.top, 0)];
     while let Some((prefix, module, depth)) = modules.pop() {
         let Object::Instance(Some(state)) = pickle.objects[module] else { continue };
         if depth > MAX_MODULE_DEPTH {
             return Err(Defect::Limit { what: "modules inside modules", found: depth as u64, limit: MAX_MODULE_DEPTH as u64 });
         }
+        visited += pickle.len(state);
+        if visited > MAX_ATTRIBUTES {
+            return Err(Defect::Limit { what: "attributes of modules", found: visited as u64, limit: MAX_ATTRIBUTES as u64 });
+        }
         for (key, value) in pickle.items(state) {
-            visited += 1;
-            // Prefixes are counted too: they are what grows when modules are nested.
-            if visited + named.len() > MAX_ATTRIBUTES || prefix.len() + key.len() > 1 << 12 {
-                return Err(Defect::Limit { what: "attributes of modules", found: visited as u64, limit: MAX_ATTRIBUTES as u64 });
+            let object = &pickle.objects[value];
+            if matches!(object, Object::Instance(_) | Object::Tensor(_)) {
+                // Prefixes are counted too: they are what grows when modules are nested.
+                check_name(prefix.len() + key.len())?;
+                spelled += prefix.len() + key.len();
+                if spelled > pickle::MAX_BYTES {
+                    let (found, limit) = (spelled as u64, pickle::MAX_BYTES as u64);
+                    return Err(Defect::Limit { what: "bytes of the names of modules and tensors", found, limit });
+                }
             }
-            match &pickle.objects[value] {
-                Object::Tensor(_) => named.push((format!("{prefix}{key}"), value)),
+            match object {
+                Object::Tensor(_) => named.push((format!("{prefix}{key}").into(), value)),
                 Object::Instance(_) => modules.push((format!("{prefix}{key}."), value, depth + 1)),
                 Object::Bool(_) => {}
-                object if depth == 0 => metadata.extend(scalar(object).map(|scalar| (key.to_owned(), scalar))),
+                object if depth == 0 => keep(metadata, key, object)?,
                 _ => {}
             }
         }
@@ -202,12 +228,29 @@ fn attributes(pickle: &Pickle<'_>, metadata: &mut BTreeMap<String, Scalar>) -> R
     Ok(named)
 }
 
+fn check_name(len: usize) -> Result<(), Defect> {
+    if len <= MAX_NAME {
+        return Ok(());
+    }
+    Err(Defect::Limit { what: "bytes of a tensor's name", found: len as u64, limit: MAX_NAME as u64 })
+}
+
+/// Keeps a scalar as metadata.
+fn keep(metadata: &mut BTreeMap<String, Scalar>, key: &str, object: &Object<'_>) -> Result<(), Defect> {
+    let Some(scalar) = scalar(object).filter(|_| key.len() <= MAX_NAME) else { return Ok(()) };
+    metadata.insert(key.to_owned(), scalar);
+    if metadata.len() <= MAX_METADATA {
+        return Ok(());
+    }
+    Err(Defect::Limit { what: "values beside the tensors", found: metadata.len() as u64, limit: MAX_METADATA as u64 })
+}
+
 fn scalar(object: &Object<'_>) -> Option<Scalar> {
     Some(match object {
         Object::Bool(value) => Scalar::Bool(*value),
         Object::Float(value) => Scalar::Float(*value),
         Object::Int(value) => Scalar::Int(*value),
-        Object::Str(value) => Scalar::Text((*value).to_owned()),
+        Object::Str(value) if value.len() <= MAX_NAME => Scalar::Text((*value).to_owned()),
         _ => return None,
     })
 }
