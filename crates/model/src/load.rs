@@ -1,7 +1,7 @@
 //! Tensors of a checkpoint to weights of graphs, strictly: all that is missing, misshapen or unused is collected, then reported.
 use std::collections::{BTreeMap, BTreeSet};
 
-use hua_graph::{Graph, Tensor, Weights};
+use hua_graph::{DType, Graph, Tensor, Weights};
 
 use crate::error::{Mismatch, Misshapen};
 use crate::layout::{Form, Layout};
@@ -75,12 +75,11 @@ impl<'a> Loader<'a> {
         self.used.insert(actual);
         let checkpoint = self.source.checkpoint();
         let found = checkpoint.shape(actual).unwrap_or_default();
-        let integer = checkpoint.element(actual).is_some_and(|e| e.dtype().is_none_or(|dtype| dtype == hua_graph::DType::I64));
-        if (found != shape || integer) && first {
-            let (found, wanted) = if found == shape {
-                ("of integers".to_owned(), "floating-point numbers".to_owned())
-            } else {
-                (format!("{found:?}"), format!("{shape:?}"))
+        let strange = checkpoint.element(actual).filter(|e| !matches!(e.dtype(), Some(DType::Bf16 | DType::F16 | DType::F32)));
+        if (found != shape || strange.is_some()) && first {
+            let (found, wanted) = match strange {
+                Some(element) if found == shape => (format!("of {element}"), "f32, f16 or bf16".to_owned()),
+                _ => (format!("{found:?}"), format!("{shape:?}")),
             };
             self.mismatch.misshapen.push(Misshapen { name: actual.to_owned(), found, wanted });
         }

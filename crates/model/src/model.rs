@@ -5,6 +5,7 @@ use hua_graph::{Graph, Tensor, Weights};
 use serde_json::Value;
 
 use crate::arch::{ImageTower, TextTower};
+use crate::checkpoint::shown;
 use crate::family::{self, Family, Towers, recognise};
 use crate::fingerprint::fingerprint;
 use crate::layout::Layout;
@@ -114,9 +115,10 @@ fn choose(source: &Source, options: &OpenOptions) -> Result<(&'static dyn Family
     }
     recognise(source).ok_or_else(|| {
         let model_type = source.settings("config.json").and_then(|config| config.get("model_type")).and_then(Value::as_str);
-        let some: Vec<_> = source.names().take(3).map(|name| format!("`{name}`")).collect();
+        let some: Vec<_> = source.names().take(3).map(|name| format!("`{}`", shown(name))).collect();
         let found = match model_type {
-            Some(model_type) => format!("its `config.json` calls it `{}`", model_type.chars().take(80).collect::<String>()),
+            _ if some.is_empty() => "it holds no tensors".to_owned(),
+            Some(model_type) => format!("its `config.json` calls it `{}`", shown(model_type)),
             None => format!("its {} tensors begin with {}", source.names().count(), some.join(", ")),
         };
         ModelError::Unrecognised { path: source.path().to_owned(), known: family::known(), found }
@@ -189,7 +191,8 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
 
 /// The picture side of another model, for a text tower of that width in `text_path`.
 fn pictures_of(other: &Path, text_path: &Path, width: usize) -> Result<Pictures, ModelError> {
-    let Model { spec, image, logit_scale, companions, .. } = Model::open(other, &OpenOptions::default())?;
+    // Not `Model::open`: a pair has no pair inside, however deep the folders go.
+    let Model { spec, image, logit_scale, companions, .. } = Model::from_source(&Source::open(other)?, &OpenOptions::default())?;
     if spec.embedding_width != width {
         let (text_path, image_path) = (text_path.to_owned(), other.to_owned());
         return Err(ModelError::Pair { text_path, text: width, image_path, image: spec.embedding_width });

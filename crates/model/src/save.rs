@@ -65,12 +65,14 @@ impl Model {
                 None
             }
         };
-        let taken = match layout.container {
-            Container::HuggingFace => "config.json",
-            Container::Torch { file, .. } => file,
+        // Whatever would be written over belongs to a model: another's tokenizer would go unseen.
+        let weights = match layout.container {
+            Container::HuggingFace => &["config.json", "model.safetensors", "model.safetensors.index.json", PREPROCESSOR][..],
+            Container::Torch { file, .. } => &[file],
         };
-        if folder.join(taken).exists() {
-            return Err(ModelError::Exists { path: folder.join(taken) });
+        let names = weights.iter().copied().chain(self.companions.iter().map(|(name, _)| *name));
+        if let Some(path) = names.map(|name| folder.join(name)).find(|path| path.symlink_metadata().is_ok()) {
+            return Err(ModelError::Exists { path });
         }
         std::fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         let mut written = match layout.container {

@@ -6,13 +6,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::Error as _;
 use serde_json::{Map, Value};
 
 use crate::ModelError;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 
 /// A file of settings longer than this is none.
-const LONGEST_SETTINGS: u64 = 16 << 20;
+const LONGEST_SETTINGS: u64 = 2 << 20;
 /// Prefixes that training tools put before every name: DataParallel's, ModelScope's.
 const WRAPPERS: [&str; 2] = ["module.", "clip_model."];
 /// Files that are always part of a folder, so that naming one means the folder.
@@ -180,7 +181,15 @@ impl Source {
 /// # Errors
 /// [`ModelError::Json`].
 pub(crate) fn parse_settings(path: &Path, json: &[u8]) -> Result<Settings, ModelError> {
-    serde_json::from_slice(json).map_err(|source| ModelError::Json { path: path.to_owned(), source })
+    let error = |source| ModelError::Json { path: path.to_owned(), source };
+    let found = match serde_json::from_slice(json).map_err(error)? {
+        Value::Object(settings) => return Ok(settings),
+        Value::Array(_) => "a list",
+        Value::Bool(_) | Value::Null => "a word",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+    };
+    Err(error(serde_json::Error::custom(format_args!("it is {found}"))))
 }
 
 fn wrapper(checkpoint: &Checkpoint) -> String {

@@ -103,3 +103,19 @@ fn a_deeply_nested_configuration_is_an_error() {
     let json = format!("{{\"model_type\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(read_config(json.as_bytes()).is_err());
 }
+
+#[test]
+fn what_is_not_an_object_is_named_and_not_repeated() {
+    for (json, found) in [(format!("{:?}", "x".repeat(1 << 20)), "a text"), ("[1, 2]".into(), "a list"), ("null".into(), "a word")] {
+        let error = read_config(json.as_bytes()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(format!("{error}: {source}"), format!("`config.json` is not a JSON object: it is {found}"));
+    }
+}
+
+#[test]
+fn a_setting_of_any_length_is_shown_short() {
+    let config = serde_json::json!({ "model_type": "clip", "text_config": { "hidden_act": "x".repeat(1 << 20) } });
+    let message = read_config(config.to_string().as_bytes()).unwrap_err().to_string();
+    assert!(message.len() < 300 && message.starts_with("`config.json` has `text_config.hidden_act` = \"xxx"), "{message}");
+}

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use hua_graph::DType;
-use hua_model::checkpoint::{Checkpoint, TensorPlan, save_torch};
+use hua_model::checkpoint::{Checkpoint, CheckpointError, TensorPlan, save_torch};
 use hua_model::{
-    Activation, ImageTower, Model, ModelSpec, OpenOptions, Preprocessing, SaveOptions, Source, TextTower, TokenizerKind, TokenizerSpec,
-    family, presets, read_config,
+    Activation, ImageTower, Model, ModelError, ModelSpec, OpenOptions, Preprocessing, SaveOptions, Source, TextTower, TokenizerKind,
+    TokenizerSpec, family, presets, read_config,
 };
 
 fn repository() -> PathBuf {
@@ -177,4 +177,30 @@ fn a_presets_configuration_is_read_back_as_the_preset() {
         read += 1;
     }
     assert_eq!(read, 11);
+}
+
+#[test]
+fn settings_too_long_to_be_any_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(golden("clip-hf").join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, " ".repeat((2 << 20) + 1)).unwrap();
+    let error = Model::open(folder.path(), &OpenOptions::default()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(format!("{error}: {source}"), format!("cannot access `{}`: longer than 2097152 bytes", path.display()));
+}
+
+/// Pairs in pairs could be as deep as a path is long.
+#[test]
+fn the_pictures_of_a_pair_are_not_another_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let [text, clip] = ["text", "clip"].map(|name| folder.path().join(name));
+    for (from, to) in [("taiyi/text", &text), ("taiyi/text", &clip.join("text")), ("taiyi/clip", &clip.join("clip"))] {
+        std::fs::create_dir_all(to).unwrap();
+        for file in std::fs::read_dir(golden(from)).unwrap().map(|file| file.unwrap()) {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    let error = Model::open(folder.path(), &OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, ModelError::Checkpoint(CheckpointError::NoWeights { ref path, .. }) if *path == clip), "{error}");
 }

@@ -122,5 +122,13 @@ fn no_model_is_replaced() {
     let scratch = tempfile::tempdir().unwrap();
     let model = goldens().swap_remove(0).1;
     model.save(scratch.path(), &SaveOptions::default()).unwrap();
-    assert!(matches!(model.save(scratch.path(), &SaveOptions::default()), Err(ModelError::Exists { .. })));
+    let exists = |model: &Model| matches!(model.save(scratch.path(), &SaveOptions::default()), Err(ModelError::Exists { .. }));
+    assert!(exists(&model));
+    // Nor a part of one.
+    std::fs::remove_file(scratch.path().join("config.json")).unwrap();
+    assert!(exists(&model));
+    std::fs::remove_file(scratch.path().join("model.safetensors")).unwrap();
+    std::fs::write(scratch.path().join("preprocessor_config.json"), "{}").unwrap();
+    assert!(exists(&model));
+    assert_eq!(std::fs::read(scratch.path().join("preprocessor_config.json")).unwrap(), b"{}");
 }

@@ -59,7 +59,7 @@ fn all_that_is_missing_misshapen_and_unused_is_said_at_once() {
     changed.tensors.insert("text_model.extra.weight".into(), Tensor::from_f32(&[1], vec![0.0]));
     let wanted = "`MODEL` lacks 2 tensors that AltCLIP needs: `visual_projection.weight`, `logit_scale`; \
         it has 2 tensors of another shape or type: `text_model.pre_LN.bias` is [3], wanted [32], \
-        `text_projection.weight` is of integers, wanted floating-point numbers; \
+        `text_projection.weight` is of i64, wanted f32, f16 or bf16; \
         it has 1 tensor that AltCLIP has no use for: `text_model.extra.weight`";
     assert_eq!(changed.error(&OpenOptions::default()), wanted);
 }
