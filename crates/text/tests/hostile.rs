@@ -1,7 +1,7 @@
 //! Files made to hurt: none panics, none takes long, and each is refused with its reason or works.
 //!
 //! `corpus/` holds small files by reader (`.json`, `.model`, `.vocab`, `.merges`), each named for what is wrong with it;
-//! those that are in order start with `fine`. The fuzz targets start from the same files.
+//! those that are in order start with `fine`. What fuzzing found is in `fuzz/corpus/tokenizer`.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use std::error::Error;
 use std::fmt::Write;
@@ -81,6 +81,27 @@ fn no_reader_panics_on_a_file_of_another() {
         let _ = Tokenizer::from_clip_bytes(&bytes, b"a b\n", &TokenizerOptions::default());
         let _ = Tokenizer::from_clip_bytes(CLIP, &bytes, &TokenizerOptions::default());
     }
+}
+
+/// As `fuzz/fuzz_targets/tokenizer.rs`: the first byte says which reader.
+#[test]
+fn what_fuzzing_found_stays_found() {
+    let inputs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/tokenizer")).unwrap();
+    let mut count = 0;
+    for input in inputs {
+        let bytes = std::fs::read(input.unwrap().path()).unwrap();
+        let (kind, bytes) = bytes.split_first().unwrap();
+        let reader = match kind {
+            b'j' => "json",
+            b's' => "model",
+            b'v' => "vocab",
+            _ => "merges",
+        };
+        let read = READERS.iter().find(|(name, _)| *name == reader).unwrap().1;
+        let _ = exercise(read, bytes, WordPieceRules::HuggingFace);
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 /// A file of the corpus that works, by number.
