@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use hua_exec::{Batch, Cpu, Device, Program, Reference, Rows};
-use hua_image::{Alpha, DecodeOptions, Picture, Preprocess};
+use hua_image::{Alpha, ConvertOrder, DecodeOptions, Picture, Preprocess};
 use hua_model::{Model, ModelSpec, Preprocessing, Source, TokenizerKind, Tower};
 use hua_text::{Builtin, Tokenizer, TokenizerOptions, WordPieceRules};
 use rayon::prelude::*;
@@ -43,8 +43,8 @@ pub struct OpenOptions {
     pub threads: usize,
     /// Which executor.
     pub device: DeviceKind,
-    /// Do what upstream's programs do, where hua does better by default: EXIF orientation ignored, transparency dropped, quotes not mapped, and for
-    /// Chinese-CLIP pictures resized before they are converted to RGB.
+    /// Do what upstream's programs do, where hua does better by default: EXIF orientation ignored, transparency dropped, quotes not mapped, and
+    /// pictures resized before they are converted to RGB where the files are cn_clip's or OpenAI's.
     pub compat: bool,
     /// Where models are kept.
     pub hub: hub::Settings,
@@ -359,16 +359,21 @@ fn tokenizer(spec: &ModelSpec, compat: bool) -> Result<Tokenizer, Error> {
 /// What pictures go through.
 fn preprocess(spec: &ModelSpec, compat: bool) -> Result<Preprocess, Error> {
     let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-    let preprocess = match &spec.preprocessing {
-        Preprocessing::ChineseClip { size: side } if compat => Preprocess::cn_clip(size(*side)),
+    let mut preprocess = match &spec.preprocessing {
         Preprocessing::ChineseClip { size: side } => Preprocess::chinese_clip(size(*side)),
         Preprocessing::Clip { size: side } => Preprocess::clip(size(*side)),
         Preprocessing::File(config) => Preprocess::from_config(config.to_string().as_bytes()).map_err(Error::Preprocessing)?,
     };
-    let alpha = if compat { Alpha::Drop } else { preprocess.alpha };
+    if compat {
+        preprocess.alpha = Alpha::Drop;
+        // Of the programs that read these layouts, transformers alone converts first.
+        if spec.layout == "openai" || spec.layout.starts_with("cn-clip") {
+            preprocess.order = ConvertOrder::ResizeFirst;
+        }
+    }
     let (found, wanted) = (preprocess.output_size(), size(spec.image.image_size()));
     if (found.width, found.height) != (wanted, wanted) {
         return Err(Error::PictureSize { width: found.width, height: found.height, wanted });
     }
-    Ok(Preprocess { alpha, ..preprocess })
+    Ok(preprocess)
 }
