@@ -1,8 +1,9 @@
 //! Retrieval scores of a model on a data set.
 //!
-//! R@K is the share of queries with at least one right answer among the K best; MR is the mean of the six recalls (R@1, 5, 10, text to
-//! image and image to text): the definitions of Chinese-CLIP's and FlagAI's reports. Scores are cosines in f32. Ties, which upstream
-//! leaves open, go to the candidate that comes first in the file.
+//! R@K is the share of queries with at least one right answer among the K best, as cn_clip's `evaluation.py` counts; MR is the mean of the
+//! six recalls (R@1, 5, 10, text to image and image to text) as in FlagAI's reports, which is the mean of the `mean_recall`s that cn_clip's
+//! scripts give for each direction. Scores are cosines in f32. Ties go to the candidate that comes first in the file, as in cn_clip's
+//! stable sort. A text that names no picture of the split is no query; cn_clip would count it as missed.
 mod dataset;
 mod recall;
 
@@ -45,7 +46,7 @@ pub struct RetrievalReport {
     /// Mean over the groups.
     #[serde(rename = "mean_MR")]
     pub mean_mean_recall: f64,
-    /// Texts that name no picture of the split, which are not queries.
+    /// Texts that name no picture of the split, which are not queries (cn_clip would count them as missed).
     #[serde(skip_serializing_if = "is_zero")]
     pub texts_without_image: usize,
     /// Texts longer than the model reads, which were cut.
@@ -142,4 +143,44 @@ fn score(texts: &[&TextRecord], text_embeddings: &Embeddings, images: &Pictures)
     };
     let six = text_to_image.values().into_iter().chain(image_to_text.values());
     Ok(Some(LanguageScores { text_to_image, image_to_text, mean_recall: recall::round2(six.sum::<f64>() / 6.0) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `tests/golden/recalls.json`; README.md there says what it is.
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        grain: f32,
+        image_ids: Vec<Vec<usize>>,
+        scores: Vec<Vec<f32>>,
+        text_to_image: BTreeMap<String, f64>,
+        image_to_text: BTreeMap<String, f64>,
+    }
+
+    #[test]
+    fn several_right_answers_and_ties_score_as_in_cn_clip() {
+        let golden: Golden = serde_json::from_str(include_str!("../../../../tests/golden/recalls.json")).unwrap();
+        // Pictures are unit vectors, so that a text's numbers are its scores.
+        let width = golden.scores[0].len();
+        let unit = |i: usize| (0..width).map(move |j| if i == j { 1.0 } else { 0.0 });
+        let images = Embeddings::from_rows("golden", width, (0..width).flat_map(unit).collect());
+        let texts = Embeddings::from_rows("golden", width, golden.scores.concat().iter().map(|score| score / golden.grain).collect());
+        let pictures = Pictures { ids: (0..width).map(|i| (i.to_string(), i)).collect(), embeddings: images };
+        let record =
+            |ids: &Vec<usize>| TextRecord { text: String::new(), image_ids: ids.iter().map(ToString::to_string).collect(), lang: None };
+        let records: Vec<_> = golden.image_ids.iter().map(record).collect();
+        let found = score(&records.iter().collect::<Vec<_>>(), &texts, &pictures).unwrap().unwrap();
+
+        let close = |found: f64, wanted: f64| assert!((found - wanted).abs() < 0.005 + 1e-9, "{found} for {wanted}");
+        for (recalls, wanted) in [(found.text_to_image, &golden.text_to_image), (found.image_to_text, &golden.image_to_text)] {
+            close(recalls.at_1, wanted["R@1"]);
+            close(recalls.at_5, wanted["R@5"]);
+            close(recalls.at_10, wanted["R@10"]);
+        }
+        // MR is a mean of figures that were rounded, and rounded again.
+        let wanted = (golden.text_to_image["mean_recall"] + golden.image_to_text["mean_recall"]) / 2.0;
+        assert!((found.mean_recall - wanted).abs() <= 0.01, "{} for {wanted}", found.mean_recall);
+    }
 }

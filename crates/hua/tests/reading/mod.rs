@@ -23,7 +23,12 @@ pub struct Distance {
 impl Golden {
     /// The golden in that folder.
     pub fn open(folder: &Path) -> Self {
-        Self { tensors: Checkpoint::open(&folder.join("golden.safetensors")).unwrap() }
+        Self::open_file(&folder.join("golden.safetensors"))
+    }
+
+    /// The golden in a file of another name.
+    pub fn open_file(path: &Path) -> Self {
+        Self { tensors: Checkpoint::open(path).unwrap() }
     }
 
     /// The numbers of a tensor.
@@ -89,7 +94,8 @@ fn node_of(graph: &Graph, tap: &str) -> Option<String> {
     }
 }
 
-fn relative(found: &[f32], wanted: &[f32]) -> f64 {
+/// Norm of the difference by norm of `wanted`.
+pub fn relative(found: &[f32], wanted: &[f32]) -> f64 {
     assert_eq!(found.len(), wanted.len());
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
     norm(&mut found.iter().zip(wanted).map(|(a, b)| f64::from(*a) - f64::from(*b))) / norm(&mut wanted.iter().map(|b| f64::from(*b)))
