@@ -62,20 +62,24 @@ pub struct Attention<'a> {
 /// If a row is not there, if the spans' queries do not follow one another, or a query sees no key or one that its item lacks.
 pub fn attention(cores: &Cores, attention: Attention<'_>, out: &mut [f32]) {
     let Attention { q, k, v, heads, size, causal, spans } = attention;
-    let width = heads * size;
-    let rows = |of: Heads<'_>, end: usize| end == 0 || (end - 1) * of.stride + of.offset + width <= of.data.len();
+    // Checked, since whoever calls chooses strides and spans freely, and what follows trusts them.
+    let width = heads.checked_mul(size).expect("rows of more numbers than numbers can count");
+    let end_of = |of: Heads<'_>, row: usize| row.checked_mul(of.stride)?.checked_add(of.offset)?.checked_add(width);
+    let rows = |of: Heads<'_>, end: usize| end == 0 || end_of(of, end - 1).is_some_and(|end| end <= of.data.len());
     let mut tasks = vec![];
     let mut next = 0;
     for (item, span) in spans.iter().enumerate() {
         let (queries, keys) = (span.queries.len(), span.keys.len());
-        assert!(span.queries.start == next && rows(q, span.queries.end), "queries {:?}", span.queries);
+        let follows = span.queries.start == next && span.queries.end >= next;
+        assert!(follows && rows(q, span.queries.end), "queries {:?}", span.queries);
         assert!(keys > 0 && rows(k, span.keys.end) && rows(v, span.keys.end), "keys {:?}", span.keys);
-        assert!(!causal || span.position + queries <= keys, "queries at {} of {keys} keys", span.position);
+        assert!(keys.checked_mul(QUERIES).is_some(), "scores of {keys} keys");
+        assert!(!causal || queries <= keys.saturating_sub(span.position), "queries at {} of {keys} keys", span.position);
         next = span.queries.end;
         let blocks = (0..queries).step_by(QUERIES).map(move |first| (first, QUERIES.min(queries - first)));
         tasks.extend((0..heads).flat_map(|head| blocks.clone().map(move |(first, count)| Block { item, head, first, count })));
     }
-    assert!(size > 0 && out.len() == next * width, "{next} rows of {width}");
+    assert!(size > 0 && Some(out.len()) == next.checked_mul(width), "{next} rows of {width}");
     let shared = Shared::new(out);
     cores.each(tasks.len(), |i| {
         SCRATCH.with_borrow_mut(|scores| cores.isa().run(Task { attention, block: tasks[i], scores, out: shared }));
@@ -292,6 +296,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn spans_and_strides_that_lie_are_refused_before_anything_is_read() {
+        let cores = Cores::new(2, Isa::best()).unwrap();
+        let data = numbers(64, 1);
+        let row = |stride, offset| Heads { data: &data, stride, offset };
+        let span = |queries: Range<usize>, keys: Range<usize>, position| Span { queries, keys, position };
+        let refused = |q, heads, size, causal, spans: &[Span], rows: usize| {
+            let run = || {
+                let mut out = vec![0.0; rows];
+                attention(&cores, Attention { q, k: row(4, 0), v: row(4, 0), heads, size, causal, spans }, &mut out);
+            };
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+        };
+        let one = [span(0..2, 0..2, 0)];
+        assert!(!refused(row(4, 0), 2, 2, true, &one, 8));
+        // Backwards, so that rows have two tasks or the result is too short for the first.
+        #[allow(clippy::reversed_empty_ranges, reason = "that is the point")]
+        let back = [span(0..4, 0..2, 0), span(4..2, 0..2, 0)];
+        assert!(refused(row(4, 0), 2, 2, false, &back, 8));
+        assert!(refused(row(4, 0), 2, 2, false, &[span(1..2, 0..2, 0)], 8));
+        // Numbers that overflow to small ones.
+        let half = 1 << (usize::BITS - 1);
+        assert!(refused(row(half, 0), 2, 2, false, &[span(0..3, 0..2, 0)], 12));
+        assert!(refused(row(4, usize::MAX - 3), 2, 2, false, &one, 8));
+        assert!(refused(row(4, 0), half, 2, false, &one, 0));
+        assert!(refused(row(4, 0), 2, 2, true, &[span(0..1, 0..2, usize::MAX)], 4));
+        assert!(refused(row(4, 0), 2, 2, true, &[span(0..2, 0..2, 1)], 8));
+        assert!(refused(row(4, 0), 2, 2, false, &[span(0..2, 0..0, 0)], 8));
     }
 
     #[test]

@@ -62,9 +62,10 @@ pub fn product(cores: &Cores, x: &[f32], inner: usize, parts: &[Part<'_>], epilo
         let columns = part.weight.len() / inner;
         assert_eq!(part.weight.len(), columns * inner, "a weight of rows of {inner}");
         assert!(part.bias.is_none_or(|b| b.len() == columns), "a bias of {columns}");
-        width += columns;
+        width = columns.checked_add(width).expect("a result of more columns than numbers can count");
     }
-    assert_eq!(out.len(), rows * width, "{rows} rows of {width}");
+    // Checked, since the same weight may be a part many times over.
+    assert_eq!(Some(out.len()), rows.checked_mul(width), "{rows} rows of {width}");
     assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "a residual of {rows} rows of {width}");
 
     let tasks = tasks(cores.threads(), rows, width, parts.iter().map(|p| p.weight.len() / inner));
@@ -363,6 +364,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Lengths whose product is the result's only where overflow goes unseen, as it does in other programs' release builds.
+    #[test]
+    #[should_panic(expected = "16777216 rows of 1099511627776")]
+    fn a_result_too_long_to_count_is_refused() {
+        let (x, w) = (vec![0.0; 1 << 24], vec![0.0; 1 << 24]);
+        let parts = vec![Part { weight: &w, bias: None }; 1 << 16];
+        product(&Cores::new(1, Isa::best()).unwrap(), &x, 1, &parts, Epilogue::default(), &mut []);
     }
 
     #[test]
