@@ -33,7 +33,7 @@ mod shapes;
 use std::fmt;
 
 use hua_graph::{Graph, Kind, TensorError, Weights};
-use hua_kernels::PoolError;
+use hua_kernels::{IsaError, PoolError};
 
 pub use batch::{Batch, Rows};
 pub use cpu::Cpu;
@@ -90,6 +90,9 @@ pub enum ExecError {
         /// What the graph takes.
         wanted: Kind,
     },
+    /// `HUA_ISA` names no instruction set of this machine.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
     /// The graph has no output of that name.
     #[error("the graph has no output `{name}`, only {known}")]
     Output {

@@ -131,7 +131,8 @@ pub fn similarity(a: &Embeddings, b: &Embeddings) -> Result<Matrix, Error> {
     }
     let mut data = vec![0.0; a.len() * b.len()];
     if !data.is_empty() {
-        let cores = Cores::new(1, Isa::best()).expect("one thread is this one");
+        let isa = Isa::chosen().unwrap_or_else(|_| Isa::best());
+        let cores = Cores::new(1, isa).expect("one thread is this one");
         product(&cores, &a.data, a.width, &[Part { weight: &b.data, bias: None }], Epilogue::default(), &mut data);
     }
     Ok(Matrix { rows: a.len(), columns: b.len(), data })

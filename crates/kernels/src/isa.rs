@@ -1,9 +1,18 @@
 //! Which instruction set the kernels use: detected when the program runs, never when it is compiled.
+use std::ffi::OsStr;
 use std::fmt;
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Kernel, Scalar};
+
+/// `HUA_ISA` names no instruction set of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`HUA_ISA` is `{}`, this machine has {}", .found.escape_debug(), .known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))]
+pub struct IsaError {
+    found: String,
+    known: Vec<&'static str>,
+}
 
 /// An instruction set that this machine has. There is no way to make one that it lacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,10 +55,23 @@ impl Isa {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// The best of this machine; the environment variable `HUA_ISA` may name another that it has.
+    /// The best of this machine.
     pub fn best() -> Self {
-        let named = std::env::var("HUA_ISA").ok().and_then(|name| Self::named(&name));
-        named.unwrap_or_else(|| Self::available()[0])
+        Self::available()[0]
+    }
+
+    /// The one that the environment variable `HUA_ISA` names, or else the best.
+    ///
+    /// # Errors
+    /// If it names one that this machine lacks, or none at all.
+    pub fn chosen() -> Result<Self, IsaError> {
+        Self::of_setting(std::env::var_os("HUA_ISA").as_deref())
+    }
+
+    fn of_setting(name: Option<&OsStr>) -> Result<Self, IsaError> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(Self::best()) };
+        let found = name.to_string_lossy().into_owned();
+        Self::named(&found).ok_or_else(|| IsaError { found, known: Self::available().iter().map(|isa| isa.name()).collect() })
     }
 
     /// Its name: `avx2`, `avx512` or `scalar`.
@@ -113,5 +135,14 @@ mod tests {
         assert_eq!(isas.last().map(|isa| isa.name()), Some("scalar"));
         assert!(isas.iter().all(|&isa| Isa::named(isa.name()) == Some(isa)));
         assert_eq!(Isa::named("mmx"), None);
+    }
+
+    #[test]
+    fn a_setting_that_names_nothing_here_is_an_error_and_an_empty_one_is_none() {
+        let of = |name: &str| Isa::of_setting(Some(name.as_ref()));
+        assert_eq!((Isa::of_setting(None), of("")), (Ok(Isa::best()), Ok(Isa::best())));
+        assert_eq!(of("scalar").unwrap().name(), "scalar");
+        let message = of("AVX2 ").unwrap_err().to_string();
+        assert!(message.starts_with("`HUA_ISA` is `AVX2 `, this machine has `") && message.ends_with("`scalar`"), "{message}");
     }
 }

@@ -15,7 +15,7 @@ mod simd;
 pub use attention::{Attention, Heads, Span, attention};
 pub use cores::{Cores, PoolError};
 pub use file::MappedFile;
-pub use isa::Isa;
+pub use isa::{Isa, IsaError};
 pub use math::{Activation, activate};
 pub use product::{Epilogue, Part, product};
 pub use rows::{l2_normalize, layer_norm};

@@ -24,7 +24,8 @@ use crate::{Batch, Device, ExecError, Program, Rows};
 use numbers::Numbers;
 use plan::Plan;
 
-/// The CPU. The environment variable `HUA_ISA` (`avx512`, `avx2`, `scalar`) may name another instruction set than the best.
+/// The CPU. The environment variable `HUA_ISA` (`avx512`, `avx2`, `scalar`) may name another instruction set
+/// than the best; one that the machine lacks is an error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
     /// Threads that share one batch; 0 for as many as the machine has cores.
@@ -37,7 +38,7 @@ impl Device for Cpu {
         let mut plan = Plan::lower(graph, &shapes);
         passes::fold_batch_norm(&mut plan);
         let numbers = Numbers::new(&plan, weights)?;
-        let cores = Cores::new(self.threads, Isa::best())?;
+        let cores = Cores::new(self.threads, Isa::chosen()?)?;
         Ok(Box::new(CpuProgram { graph: graph.clone(), shapes, plan, numbers, cores, ready: Mutex::default(), free: Mutex::default() }))
     }
 }
