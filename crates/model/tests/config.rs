@@ -77,6 +77,14 @@ proptest! {
 }
 
 #[test]
+fn what_fuzzing_found_stays_found() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/config");
+    let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|input| std::fs::read(input.unwrap().path()).unwrap()).collect();
+    assert!(!inputs.is_empty());
+    inputs.iter().for_each(|bytes| read(bytes));
+}
+
+#[test]
 fn the_greatest_sizes_there_may_be_are_counted_without_overflow() {
     let config = serde_json::json!({
         "model_type": "altclip", "projection_dim": 1 << 15,
