@@ -1,7 +1,8 @@
 //! Model names: `owner/name`, `owner/name@revision`, with `hf:` or `ms:` in front to choose the hub, or a short alias.
 //!
 //! A [`ModelName`] that exists is safe to put into an address and into a path: the rules are those of `huggingface_hub`'s
-//! `validate_repo_id`, which ModelScope's names also obey. The aliases are data (`aliases.json`).
+//! `validate_repo_id`, which ModelScope's names also obey. Aliases are the names of the presets that are on a hub, and the shorter ones of
+//! `aliases.json`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -121,11 +122,14 @@ impl FromStr for ModelName {
 
 /// The short names and what they stand for, in alphabetical order.
 pub fn aliases() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ALIASES.iter().map(|(alias, name)| (alias.as_str(), name.as_str()))
+    ALIASES.iter().map(|(alias, name)| (*alias, name.as_str()))
 }
 
-static ALIASES: LazyLock<BTreeMap<String, String>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("aliases.json")).expect("a test parses this file"));
+static ALIASES: LazyLock<BTreeMap<&str, String>> = LazyLock::new(|| {
+    let short: BTreeMap<&str, String> = serde_json::from_str(include_str!("aliases.json")).expect("a test parses this file");
+    let on_hubs = hua_model::presets().iter().filter(|preset| !preset.source.contains("://"));
+    on_hubs.map(|preset| (preset.name.as_str(), preset.source.clone())).chain(short).collect()
+});
 
 fn is_component(text: &str) -> bool {
     (1..=96).contains(&text.len())
@@ -158,7 +162,9 @@ mod tests {
             assert!(!alias.contains(['/', ':', '@']), "{alias}");
             let parsed: ModelName = name.parse().unwrap();
             assert_eq!(alias.parse::<ModelName>().unwrap(), parsed);
+            assert!(hua_model::presets().iter().any(|preset| preset.source == name), "the sizes of {name} are not known");
         }
+        assert_eq!("chinese-clip-vit-b-16".parse::<ModelName>().unwrap(), "chinese-clip-base".parse().unwrap());
     }
 
     #[test]
