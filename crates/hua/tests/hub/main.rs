@@ -383,11 +383,11 @@ fn refusals_say_what_was_refused_and_what_to_try() {
     assert_eq!(
         said,
         "\
-http://hub/api/models/BAAI/AltCLIP/revision/main answered 401: no access to BAAI/AltCLIP (`Invalid credentials`)
+http://hub/api/models/BAAI/AltCLIP/revision/main answered 401: no access to `BAAI/AltCLIP` (`Invalid credentials`)
   Caller, 1 tried: the name may be misspelt; if the model is private or gated, set `HF_TOKEN` to a token that may read it
-http://hub/api/models/BAAI/AltCLIP/revision/main answered 403: no access to BAAI/AltCLIP (`Access to this model is restricted`)
+http://hub/api/models/BAAI/AltCLIP/revision/main answered 403: no access to `BAAI/AltCLIP` (`Access to this model is restricted`)
   Caller, 1 tried: accept the model's conditions at its page (https://huggingface.co/BAAI/AltCLIP), then pull with your `HF_TOKEN`
-http://hub/api/models/BAAI/AltCLIP/revision/main answered 404: the repository or its revision of BAAI/AltCLIP does not exist
+http://hub/api/models/BAAI/AltCLIP/revision/main answered 404: the repository or its revision of `BAAI/AltCLIP` does not exist
   Caller, 1 tried: check owner, name and revision; small and capital letters differ
 http://hub/api/models/BAAI/AltCLIP/revision/main answered 418
   File, 1 tried: \n\
@@ -507,7 +507,7 @@ fn a_filter_takes_exactly_what_it_names() {
     assert_eq!(pull(&["onnx/*", "config.json"]).unwrap().files, ["config.json", "onnx/model.onnx"]);
     assert!(machine.model().join("snapshots").join(COMMIT).join("onnx/model.onnx").is_file());
     let error = pull(&["*.gguf"]).unwrap_err();
-    assert_eq!(error.to_string(), "BAAI/AltCLIP holds no file for `*.gguf`");
+    assert_eq!(error.to_string(), "`BAAI/AltCLIP` holds no file for `*.gguf`");
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn a_repository_without_weights_or_with_missing_shards_is_refused() {
     let bare = Repository::new(MODEL).without(WEIGHTS).without("pytorch_model.bin");
     let hub = HuggingFace::start(bare.clone());
     let error = Machine::new(&hub.hub).pull(MODEL).unwrap_err();
-    assert_eq!(error.to_string(), "BAAI/AltCLIP holds no file for weights (`*.safetensors`, `pytorch_model*.bin`, `*.pt`)");
+    assert_eq!(error.to_string(), "`BAAI/AltCLIP` holds no file for weights (`*.safetensors`, `pytorch_model*.bin`, `*.pt`)");
 
     let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
     let half = bare.with("model.safetensors.index.json", index).with("model-00001-of-00002.safetensors", "a");
