@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let command = std::env::args().nth(1).unwrap_or_default();
     match command.as_str() {
         "check" => run("bash", &[".ci/run"]),
-        "goldens" => ["make_models.py", "make_image.py", "make_checkpoints.py"]
+        "goldens" => ["make_models.py", "make_pipeline.py", "make_recalls.py", "make_image.py", "make_checkpoints.py"]
             .iter()
             .try_for_each(|script| run("python3", &[&format!("tests/golden/{script}")])),
         "peers" => run("python3", &["bench/peers/peers.py"]),
