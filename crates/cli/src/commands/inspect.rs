@@ -101,7 +101,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let options = session.open_options()?;
     let report = match name {
         None => of_model(&Embedder::embedded(&options)?, graph),
-        Some(name) => match (hub::resolve(&name, &options.hub), preset(&name)) {
+        Some(name) => match (hub::resolve(&name, &options.hub), published(&name)) {
             (Err(_), Some(preset)) => {
                 session.printer.note(format!("the files of `{name}` are not here; these are its published sizes"));
                 of_preset(preset, graph)?
@@ -126,6 +126,15 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The published model of that name, of its name here or on the hub.
+fn published(name: &str) -> Option<&'static Preset> {
+    let on_hub = || {
+        let id = name.parse::<hub::ModelName>().ok()?.id();
+        presets().iter().find(|preset| preset.source == id)
+    };
+    preset(name).or_else(on_hub)
 }
 
 fn of_model(embedder: &Embedder, graph: bool) -> Report {

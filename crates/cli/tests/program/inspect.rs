@@ -28,13 +28,15 @@ fn the_built_in_model_is_described() {
 }
 
 #[test]
-fn a_published_model_is_described_without_its_files() {
-    let run = Place::new().hua(&["inspect", "chinese-clip-vit-b-16", "--json"]);
-    assert!(run.stderr.contains("not here"), "{}", run.stderr);
-    let report: Value = serde_json::from_str(&run.ok()).unwrap();
-    assert_eq!(report["parameters"]["total"], 188_262_913);
-    assert_eq!(report["family"], "chinese-clip");
-    assert_eq!(report["weight_bytes"], 4 * 188_262_913_u64);
+fn a_published_model_is_described_without_its_files_by_any_of_its_names() {
+    for name in ["chinese-clip-vit-b-16", "chinese-clip-base", "OFA-Sys/chinese-clip-vit-base-patch16"] {
+        let run = Place::new().hua(&["inspect", name, "--json"]);
+        assert!(run.stderr.contains("not here"), "{}", run.stderr);
+        let report: Value = serde_json::from_str(&run.ok()).unwrap();
+        assert_eq!(report["parameters"]["total"], 188_262_913);
+        assert_eq!(report["family"], "chinese-clip");
+        assert_eq!(report["weight_bytes"], 4 * 188_262_913_u64);
+    }
 }
 
 #[test]
