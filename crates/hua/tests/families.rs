@@ -1,6 +1,6 @@
 //! What each family and layout is opened with: kind and rules of the tokenizer, context length, preprocessing, as hua has it and as
 //! upstream's programs have it (`compat`).
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

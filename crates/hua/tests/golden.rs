@@ -1,6 +1,6 @@
 //! Every family and layout computes what its reference computes, layer by layer, on every executor; and from texts and picture files
 //! to embeddings, all of it, two families do what transformers' processors and models do.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "tests, which tell how near they came")]
 mod reading;
 
 use std::path::{Path, PathBuf};

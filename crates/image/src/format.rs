@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The file formats this crate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Format {
     Bmp,
     Gif,

@@ -1,6 +1,6 @@
 //! Against Pillow 13.0.0 and transformers 5.23.0: bytes and bits, from `tests/golden/image/` (made by `make_image.py` there).
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

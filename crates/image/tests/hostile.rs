@@ -1,6 +1,6 @@
 //! Files that lie, stop short or are no pictures: an error, never a panic, and before any large buffer exists.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

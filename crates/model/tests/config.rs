@@ -1,5 +1,5 @@
 //! The reader of configurations takes anything and never panics; what it accepts has a graph or an error.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use hua_model::read_config;
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
 //! Every family and layout opens, with the sizes, the parameters and the logit scale of the reference.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use std::path::{Path, PathBuf};
 
 use hua_graph::DType;

@@ -1,5 +1,5 @@
 //! What was written is read back as it was, in every layout a family has.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use std::path::{Path, PathBuf};
 
 use hua_graph::DType;

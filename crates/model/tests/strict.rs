@@ -1,5 +1,5 @@
 //! What does not fit is refused, all of it at once, with a way out.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -152,4 +152,24 @@ fn the_context_length_is_the_families_unless_told_otherwise() {
     };
     // The golden has 20 positions, of which the first two are never a token's.
     assert_eq!([open(None), open(Some(7)), open(Some(500))], [18, 7, 18]);
+}
+
+#[test]
+fn a_family_that_needs_a_configuration_says_where_and_which_family_needs_none() {
+    let path = golden("clip-openai-vit/ViT-tiny.pt");
+    let error = |path: &Path, family: Option<&str>| {
+        let options = OpenOptions { family: family.map(str::to_owned), ..OpenOptions::default() };
+        let error = Model::open(path, &options).unwrap_err();
+        (error.to_string(), error.hint().unwrap_or_default())
+    };
+    let (message, hint) = error(&path, Some("chinese-clip"));
+    assert_eq!(message, format!("`{}` lacks the `config.json` that Chinese-CLIP needs beside its weights", path.display()));
+    assert_eq!(hint, "this looks like a checkpoint of CLIP; try `--family clip`");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.safetensors");
+    std::fs::copy(golden("clip-hf/model.safetensors"), &path).unwrap();
+    let (message, hint) = error(&path, None);
+    assert_eq!(message, format!("`{}` lacks the `config.json` that CLIP needs beside its weights", path.display()));
+    assert_eq!(hint, "hua looks beside files of the hubs' usual names only; name the model's folder");
+    assert_eq!(error(folder.path(), None).1, "");
 }

@@ -6,7 +6,8 @@
 //! everything is counted: operations, objects, bytes. Strings are views into the pickle.
 //!
 //! Operations as in `Lib/pickletools.py`; names as in `torch/_weights_only_unpickler.py` and, for TorchScript,
-//! `torch/csrc/jit/serialization/pickler.cpp`.
+//! `torch/csrc/jit/serialization/pickler.cpp`. The machine is one file, longer than usual here, so that its table of operations
+//! and the counters that every one of them goes through are read together.
 mod name;
 
 use std::collections::HashMap;
