@@ -70,12 +70,14 @@ pub enum ModelError {
         found: f32,
     },
     /// A file that the family needs is not there.
-    #[error("{family} needs `{}`", .path.display())]
+    #[error("`{}` lacks the `config.json` that {family} needs beside its weights", .path.display())]
     NoConfig {
-        /// The family.
-        family: &'static str,
-        /// The file.
+        /// The folder, or the file of weights.
         path: PathBuf,
+        /// The family, as people write it.
+        family: &'static str,
+        /// The name of a family that would know the checkpoint.
+        other_family: Option<&'static str>,
     },
     /// The folder has a text tower only.
     #[error("`{}` holds the text tower only; its picture tower, of width {width}, is another model's", .path.display())]
@@ -184,10 +186,11 @@ impl ModelError {
             Self::Checkpoint(CheckpointError::NoShards { .. }) => {
                 Some("the download is incomplete; `hua pull` fetches what is not there yet".into())
             }
-            Self::Tensors(mismatch) => {
-                let other = family(mismatch.other_family?).ok()?;
-                Some(format!("this looks like a checkpoint of {}; try `--family {}`", other.title(), other.name()))
+            Self::NoConfig { other_family: None, path, .. } if path.is_file() => {
+                Some("hua looks beside files of the hubs' usual names only; name the model's folder".into())
             }
+            Self::NoConfig { other_family, .. } => looks_like((*other_family)?),
+            Self::Tensors(mismatch) => looks_like(mismatch.other_family?),
             _ => None,
         }
     }
@@ -270,6 +273,12 @@ impl fmt::Display for Mismatch {
         }
         write!(f, "`{}` {}", path.display(), parts.join("; it "))
     }
+}
+
+/// The hint that another family would do.
+fn looks_like(name: &str) -> Option<String> {
+    let other = family(name).ok()?;
+    Some(format!("this looks like a checkpoint of {}; try `--family {}`", other.title(), other.name()))
 }
 
 fn tensors(n: usize) -> String {

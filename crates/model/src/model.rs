@@ -74,13 +74,14 @@ impl Model {
     /// As [`Self::open`].
     pub fn from_source(source: &Source, options: &OpenOptions) -> Result<Self, ModelError> {
         let (family, layout) = choose(source, options)?;
-        match read(source, family, layout, options) {
-            Err(ModelError::Tensors(mut mismatch)) => {
-                mismatch.other_family = recognise(source).map(|(other, _)| other.name()).filter(|&other| other != family.name());
-                Err(mismatch.into())
-            }
-            other => other,
+        let mut model = read(source, family, layout, options);
+        let other = || recognise(source).map(|(other, _)| other.name()).filter(|&other| other != family.name());
+        match &mut model {
+            Err(ModelError::Tensors(mismatch)) => mismatch.other_family = other(),
+            Err(ModelError::NoConfig { other_family, .. }) => *other_family = other(),
+            _ => {}
         }
+        model
     }
 
     /// Opens a text tower and the CLIP whose picture tower goes with it.

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::Scalar;
 use super::bytes::Cursor;
 use super::entry::{Claim, Entry};
-use super::error::Defect;
+use super::error::{Defect, shown};
 use super::pickle::{self, Id, Object, Pickle, StorageRef};
 use super::zip;
 
@@ -179,8 +179,7 @@ fn state_dict<'a>(pickle: &Pickle<'a>, metadata: &mut BTreeMap<String, Scalar>) 
     let found = match &pickle.objects[pickle.top] {
         Object::Dict(pairs) if pairs.is_empty() => "an empty mapping".to_owned(),
         Object::Dict(_) => {
-            let keys: Vec<_> =
-                pickle.items(pickle.top).take(8).map(|(key, _)| format!("`{}`", key.chars().take(64).collect::<String>())).collect();
+            let keys: Vec<_> = pickle.items(pickle.top).take(8).map(|(key, _)| format!("`{}`", shown(key))).collect();
             if keys.is_empty() { "a mapping without names".to_owned() } else { keys.join(", ") }
         }
         Object::Sequence(items) => format!("a list of {}", items.len()),

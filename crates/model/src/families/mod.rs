@@ -40,10 +40,9 @@ pub fn read_config(json: &[u8]) -> Result<Towers, ModelError> {
 
 /// The `config.json` that a family's Hugging Face layout cannot be read without.
 fn hugging_face<'a>(source: &'a Source, family: &'static str) -> Result<(PathBuf, &'a Settings), ModelError> {
-    let path = source.settings_path("config.json");
     match source.settings("config.json") {
-        Some(settings) => Ok((path, settings)),
-        None => Err(ModelError::NoConfig { family, path }),
+        Some(settings) => Ok((source.settings_path("config.json"), settings)),
+        None => Err(ModelError::NoConfig { path: source.path().to_owned(), family, other_family: None }),
     }
 }
 
