@@ -1,6 +1,6 @@
 //! `preprocessor_config.json`: what is understood, what is refused and in which words.
 
-use hua_image::{Alpha, ConvertOrder, Filter, Geometry, Preprocess, Size};
+use hua_image::{Alpha, ConvertOrder, Filter, Geometry, MAX_SIDE, Preprocess, Size};
 
 fn parse(json: &str) -> Result<Preprocess, String> {
     Preprocess::from_config(json.as_bytes()).map_err(|error| error.to_string())
@@ -79,4 +79,19 @@ fn an_output_always_has_the_promised_size() {
             }
         }
     }
+}
+
+/// As `fuzz/fuzz_targets/config.rs`, whose seeds are configurations of pictures and of models.
+#[test]
+fn what_fuzzing_found_stays_found() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/config");
+    let mut accepted = 0;
+    for input in std::fs::read_dir(corpus).unwrap() {
+        if let Ok(preprocess) = Preprocess::from_config(&std::fs::read(input.unwrap().path()).unwrap()) {
+            let size = preprocess.output_size();
+            assert!((1..=MAX_SIDE).contains(&size.height) && (1..=MAX_SIDE).contains(&size.width));
+            accepted += 1;
+        }
+    }
+    assert!(accepted > 2);
 }
