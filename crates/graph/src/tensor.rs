@@ -138,15 +138,6 @@ impl Tensor {
         &(*self.storage).as_ref()[self.range.clone()]
     }
 
-    /// The same elements under another shape of the same size.
-    ///
-    /// # Panics
-    /// If the sizes differ.
-    pub fn reshape(&self, shape: &[usize]) -> Self {
-        assert_eq!(shape.iter().product::<usize>(), self.len(), "{:?} reshaped to {shape:?}", self.shape);
-        Self { shape: shape.to_vec(), ..self.clone() }
-    }
-
     /// Rows `range` of the first dimension, without a copy; `None` if there are not so many.
     pub fn rows(&self, range: Range<usize>) -> Option<Self> {
         let (&first, rest) = self.shape.split_first()?;

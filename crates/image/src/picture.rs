@@ -136,11 +136,6 @@ impl Picture {
         &self.data
     }
 
-    /// The pixels, given away.
-    pub fn into_data(self) -> Vec<u8> {
-        self.data
-    }
-
     /// The palette of a [`Mode::Palette`] picture.
     pub fn palette(&self) -> Option<&Palette> {
         self.palette.as_deref()
@@ -170,17 +165,6 @@ impl Picture {
     pub fn resize(&self, width: u32, height: u32, filter: Filter) -> Self {
         let (width, height) = (width.max(1), height.max(1));
         resize::resize(self, (width, height), (0..width, 0..height), filter)
-    }
-
-    /// An RGB picture that fits into a square of `max_side` pixels, never larger than the original.
-    pub fn thumbnail(&self, max_side: u32) -> Self {
-        let long = self.width.max(self.height);
-        let rgb = self.to_rgb8();
-        if long <= max_side {
-            return rgb;
-        }
-        let side = |length: u32| (f64::from(length) * f64::from(max_side) / f64::from(long)).round() as u32;
-        rgb.resize(side(self.width), side(self.height), Filter::Bicubic)
     }
 
     /// The picture as a PNG file; greys, RGB and RGBA keep their mode, the rest becomes RGB first.

@@ -11,7 +11,7 @@ mod clip_text;
 mod resnet;
 mod vit;
 
-use hua_graph::{Act, Graph, GraphError, Value};
+use hua_graph::{Act, Graph, GraphError};
 use serde::{Deserialize, Serialize};
 
 pub use bert::{Bert, BertHead};
@@ -151,13 +151,6 @@ pub enum ArchError {
         /// The greatest hua takes.
         most: usize,
     },
-}
-
-/// The last step of block `index`: its residual stream, where layer taps look.
-pub fn block_output(graph: &Graph, index: usize) -> Option<Value> {
-    let prefix = format!("blocks.{index}.");
-    let last = graph.nodes().iter().rfind(|n| n.name.starts_with(&prefix))?;
-    graph.find(&last.name)
 }
 
 /// Greatest sizes taken. They are several times those of any model that exists, and small enough that counting never overflows.
