@@ -112,10 +112,12 @@ impl Run<'_> {
         })
     }
 
+    /// `[rows, width]` and `table` `[positions, width]`: row i of every sequence gets row i of the table.
     fn add_positions(&self, table: &[f32]) -> Vec<f32> {
         sequences(self.input(0)).flat_map(|rows| rows.iter().zip(table).map(|(x, t)| x + t)).collect()
     }
 
+    /// Inputs q, k, v `[rows, width]`; returns `[rows, width]`. Head h has the columns from `h · width / heads`.
     fn attention(&self, heads: usize, mask: Mask) -> Vec<f32> {
         let (q, k, v) = (self.input(0), self.input(1), self.input(2));
         let (width, size) = (q.width, q.width / heads);
@@ -140,6 +142,7 @@ impl Run<'_> {
         out
     }
 
+    /// `[channels, height, width]` to `[channels, height / size, width / size]`.
     fn avg_pool(&self, size: usize) -> Vec<f32> {
         let (Kind::Image { height: from_height, width: from_width, .. }, Kind::Image { channels, height, width }) =
             (self.kind(self.node.inputs[0]), self.node.kind)
@@ -160,7 +163,7 @@ impl Run<'_> {
         out
     }
 
-    /// `weight` is `[out, channels, size, size]`.
+    /// Input `[channels, height, width]`, `weight` `[out, channels, size, size]`; returns `[out, height, width]` of the windows.
     fn conv(&self, weight: &[f32], bias: Option<&[f32]>, [size, stride, pad]: [usize; 3]) -> Vec<f32> {
         let (Kind::Image { channels, height, width }, Kind::Image { channels: to, height: to_height, width: to_width }) =
             (self.kind(self.node.inputs[0]), self.node.kind)
@@ -193,7 +196,8 @@ impl Run<'_> {
         out
     }
 
-    /// `positions` starts at the first token's row.
+    /// Ids to `[rows, width]`. `tokens` is `[vocabulary, width]`; `positions` `[positions, width]` starts at the first token's row; of
+    /// `types` `[types, width]` the first row is added.
     fn embed(&self, width: usize, tokens: &[f32], positions: &[f32], types: Option<&[f32]>) -> Vec<f32> {
         let mut out = vec![];
         for ids in self.items.ids {
@@ -205,6 +209,7 @@ impl Run<'_> {
         out
     }
 
+    /// `[channels, height, width]` to `[pixels, channels]`.
     fn flatten(&self, channels: usize) -> Vec<f32> {
         let mut out = vec![];
         for image in self.input(0).iter() {
@@ -214,12 +219,14 @@ impl Run<'_> {
         out
     }
 
+    /// Input `[rows, inner]`, `weight` `[out, inner]`; returns `[rows, out]`.
     fn linear(&self, out: usize, weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let x = self.input(0);
         let one = |row: &[f32], o: usize| (dot(row, &weight[o * x.width..][..x.width]) + bias.map_or(0.0, |b| f64::from(b[o]))) as f32;
         x.iter().flat_map(|row| (0..out).map(move |o| one(row, o))).collect()
     }
 
+    /// The sequences of `[rows, width]` to one row each: `[items, width]`.
     fn pick(&self, pick: Pick) -> Vec<f32> {
         let x = self.input(0);
         let mut out = vec![];
@@ -270,11 +277,13 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
+/// A row, divided by its length.
 fn l2_normalize(row: &[f32]) -> Vec<f32> {
     let length = dot(row, row).sqrt();
     row.iter().map(|&x| (f64::from(x) / length) as f32).collect()
 }
 
+/// A row `[width]` with mean 0 and variance 1, times `weight`, plus `bias`, both `[width]`.
 fn layer_norm(row: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
     let n = row.len() as f64;
     let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
