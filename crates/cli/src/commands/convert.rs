@@ -26,9 +26,9 @@ pub struct Arguments {
     /// Folder to write into
     #[arg(short, value_name = "OUT")]
     out: PathBuf,
-    /// Layout: `hf`, `cn-clip`, `cn-clip-flash`, `openai`, … as the family has them
-    #[arg(long, value_name = "LAYOUT", default_value = "hf")]
-    to: String,
+    /// Layout: `hf`, `cn-clip`, `cn-clip-flash`, `openai`, `fengshen`, … as the family has them; default: `hf`, and for Taiyi `fengshen`
+    #[arg(long, value_name = "LAYOUT")]
+    to: Option<String>,
     /// Type of the numbers; without it each tensor keeps its own
     #[arg(long, value_enum, value_name = "TYPE")]
     dtype: Option<Numbers>,
@@ -44,13 +44,13 @@ enum Numbers {
 
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { name, out, to, dtype } = arguments;
-    let layout = if to == "hf" { "hugging-face".to_owned() } else { to };
+    let layout = to.map(|to| if to == "hf" { "hugging-face".to_owned() } else { to });
     let dtype = dtype.map(|numbers| match numbers {
         Numbers::Bf16 => DType::Bf16,
         Numbers::F16 => DType::F16,
         Numbers::F32 => DType::F32,
     });
-    let options = SaveOptions { layout: Some(layout), dtype };
+    let options = SaveOptions { layout, dtype };
     let name = name.or_else(|| session.settings.model.clone());
     let written = hua::convert(name.as_deref(), &session.open_options()?, &out, &options)?;
     let mut total = 0;

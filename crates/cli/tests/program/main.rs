@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod convert;
 mod embed;
 mod errors;
 mod gallery;
 mod help;
 mod inspect;
+mod pull;
 mod score;
 mod search;
+#[path = "../../../hua/tests/hub/server.rs"]
+#[expect(dead_code, reason = "the library's tests misuse the hub in more ways")]
+mod server;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
