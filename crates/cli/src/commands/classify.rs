@@ -64,7 +64,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     }
     let labels = match Path::new(&labels) {
         file if file.is_file() => lines(file)?,
-        _ => labels.split([',', '，', '、']).map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect(),
+        _ => list(&labels)?,
     };
     let mut texts = Vec::new();
     for template in templates {
@@ -111,10 +111,21 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lines of a file that are not blank.
+/// Labels with commas between. A single one is more likely the name of a file that is not there.
+fn list(labels: &str) -> Result<Vec<String>, Complaint> {
+    let list: Vec<String> =
+        labels.split([',', '，', '、']).map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect();
+    match &list[..] {
+        [only] => Err(Complaint::caller(format!("`{only}` is no file, and as a label leaves nothing to choose"))
+            .hint("give labels with commas between, or a file with a label a line")),
+        _ => Ok(list),
+    }
+}
+
+/// The lines of a file that are not blank; a byte order mark is no part of the first.
 pub fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    Ok(text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
 }
 
 fn answer<'a>(path: &Path, scores: &[Score], classifier: &'a Classifier) -> Answer<'a> {

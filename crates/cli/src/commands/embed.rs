@@ -97,13 +97,16 @@ impl Texts {
             Some(path) => {
                 let file =
                     std::fs::File::open(path).map_err(|error| Complaint::caller(format!("cannot read `{}`: {error}", path.display())))?;
+                if path.is_dir() {
+                    return Err(Complaint::caller(format!("`{}` is a folder, wanted a file with a text a line", path.display())).into());
+                }
                 Some((Box::new(std::io::BufReader::new(file)), path.to_owned()))
             }
         };
         Ok(Self { given: given.into_iter(), lines })
     }
 
-    /// The next at most [`BATCH`] texts; none at the end. Empty lines are texts too, so that rows keep their numbers.
+    /// The next at most [`BATCH`] texts; none at the end. A byte order mark is no part of a text. Empty lines are texts too, so that rows keep their numbers.
     fn batch(&mut self) -> anyhow::Result<Vec<String>> {
         let mut batch: Vec<String> = self.given.by_ref().take(BATCH).collect();
         if let Some((reader, path)) = &mut self.lines {
@@ -112,7 +115,7 @@ impl Texts {
                 if reader.read_line(&mut line).with_context(|| format!("cannot read `{}`", path.display()))? == 0 {
                     break;
                 }
-                batch.push(line.trim_end_matches(['\n', '\r']).to_owned());
+                batch.push(line.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']).to_owned());
             }
         }
         Ok(batch)

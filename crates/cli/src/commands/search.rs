@@ -1,7 +1,7 @@
 //! `hua search`: pictures nearest to words or to a picture.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -10,6 +10,7 @@ use hua::{Collection, Embedder, Embeddings, Hit};
 use serde::Serialize;
 
 use super::sources::{Split, Typed, split};
+use crate::complaint::Complaint;
 use crate::output::Draft;
 use crate::session::Session;
 use crate::sheet::{self, Asked, Band};
@@ -83,7 +84,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { words, after_dashes, given, images, top, json, sheet, no_cache } = arguments;
     let Split { sources, queries: words, note } = split(Typed { words, after_dashes, given, other_queries: !images.is_empty() })?;
     // Begun before the work, so that a place that cannot be written to is known before.
-    let sheet = sheet.map(|path| Draft::begin(&path).map(|draft| (draft, path))).transpose()?;
+    let sheet = sheet.map(|path| begin_sheet(&path).map(|draft| (draft, path))).transpose()?;
     let embedder = session.embedder()?;
     if let Some(note) = note {
         session.printer.note(note);
@@ -124,6 +125,15 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         session.printer.note(format!("the contact sheet is `{}`", path.display()));
     }
     Ok(())
+}
+
+/// A file that says PNG and is one.
+fn begin_sheet(path: &Path) -> anyhow::Result<Draft> {
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        let message = format!("`{}` does not end in `.png`, and a contact sheet is a PNG", path.display());
+        return Err(Complaint::caller(message).into());
+    }
+    Draft::begin(path)
 }
 
 fn embed_queries(session: &Session, embedder: &Embedder, words: Vec<String>, images: &[PathBuf]) -> anyhow::Result<Queries> {

@@ -49,6 +49,9 @@ pub fn split(typed: Typed) -> Result<Split, Complaint> {
             None => Complaint::caller("no query").hint("add words to search for, or `--image FILE`"),
         });
     }
+    if let Some(empty) = queries.iter().position(|query| query.trim().is_empty()) {
+        return Err(Complaint::caller(format!("query {} of {} is empty, wanted words to search for", empty + 1, queries.len())));
+    }
     let note = note(&words, &queries);
     let sources = if given.is_empty() { words.into_iter().map(PathBuf::from).collect() } else { given };
     Ok(Split { sources, queries, note })
@@ -122,6 +125,7 @@ mod tests {
             (&["./none", "dog"][..], "`./none` does not exist, wanted a folder or a picture"),
             (&["src"][..], "no query: `src` exists, so it was taken as a place to search in"),
             (&[][..], "no query"),
+            (&["dog", " "][..], "query 2 of 2 is empty, wanted words to search for"),
         ] {
             let complaint = split(typed(words)).unwrap_err();
             assert_eq!((complaint.to_string().as_str(), complaint.exit_code()), (message, 2));

@@ -94,6 +94,9 @@ impl Draft {
         if !folder.is_dir() {
             return Err(Complaint::caller(format!("`{}` does not exist, wanted a folder to write into", folder.display())).into());
         }
+        if path.is_dir() {
+            return Err(Complaint::caller(format!("`{}` is a folder, wanted a file to write", path.display())).into());
+        }
         let file = tempfile::Builder::new()
             .prefix(".hua-")
             .suffix(".part")

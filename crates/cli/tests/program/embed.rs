@@ -42,7 +42,7 @@ fn texts_come_from_stdin_line_by_line() {
     let place = Place::new();
     let mut command = place.command(&["embed", "--texts", "-", "-o", "v.npy"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all("彩虹\n\nrainbow".as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all("\u{feff}彩虹\r\n\nrainbow".as_bytes()).unwrap();
     Run::of(child.wait_with_output().unwrap()).ok();
     assert_eq!(place.read("v.ids.txt"), "彩虹\n\nrainbow\n");
     let bytes = std::fs::read(place.path("v.npy")).unwrap();
@@ -78,6 +78,7 @@ fn calls_that_make_no_sense_write_nothing() {
         (&["embed", "--text", "x", "--output", "nonsense", "-o", "v.safetensors"], 2),
         (&["embed", "missing.png", "-o", "v.npy"], 2),
         (&["embed", "--texts", "missing.txt", "-o", "v.npy"], 2),
+        (&["embed", "--texts", ".", "-o", "v.npy"], 2),
         (&["embed", "page.jpg", "-o", "v.npy"], 1),
     ] {
         let run = place.hua(arguments);

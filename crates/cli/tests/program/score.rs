@@ -9,13 +9,15 @@ fn classify_gives_cosines_and_probabilities_best_first() {
     let place = Place::new();
     place.picture("red.png", [230, 20, 20]);
     place.write("page.jpg", b"<html>");
-    place.write("labels.txt", "red\n\n蓝色\ngreen\n".as_bytes());
+    place.write("labels.txt", "\u{feff}red\r\n\r\n蓝色\ngreen\n".as_bytes());
     let run = place.hua(&["classify", "page.jpg", "red.png", "--labels", "labels.txt", "--templates", "a {} thing", "--json"]);
     assert!(run.stderr.contains("left out `page.jpg`"), "{}", run.stderr);
     let answers = run.json_lines();
     assert_eq!((answers.len(), &answers[0]["path"]), (1, &Value::from("red.png")));
     let labels = answers[0]["labels"].as_array().unwrap();
-    assert_eq!(labels.len(), 3);
+    let mut names: Vec<&str> = labels.iter().map(|label| label["label"].as_str().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["green", "red", "蓝色"]);
     let probabilities: Vec<f64> = labels.iter().map(|label| label["probability"].as_f64().unwrap()).collect();
     assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-5);
     assert!(probabilities.is_sorted_by(|a, b| a >= b) && labels[0]["cosine"].is_f64());
@@ -29,6 +31,8 @@ fn classify_refuses_labels_and_templates_that_make_no_sense() {
     place.picture("red.png", [230, 20, 20]);
     assert_eq!(place.hua(&["classify", "red.png", "--labels", ","]).code, 2);
     assert_eq!(place.hua(&["classify", "red.png", "--labels", "a,a"]).code, 2);
+    let missing = place.hua(&["classify", "red.png", "--labels", "labels.txt"]);
+    assert!(missing.code == 2 && missing.stderr.starts_with("error: `labels.txt` is no file"), "{}", missing.stderr);
     assert_eq!(place.hua(&["classify", "red.png", "--labels", "a,b", "--templates", "no place"]).code, 2);
     assert_eq!(place.hua(&["classify", "none.png", "--labels", "a,b"]).code, 2);
 }

@@ -111,6 +111,21 @@ fn a_sheet_is_a_picture_of_all_bands() {
 }
 
 #[test]
+fn a_sheet_that_cannot_be_written_is_known_before_the_work() {
+    let place = photos();
+    for (sheet, message) in [
+        ("photos", "error: `photos` does not end in `.png`, and a contact sheet is a PNG\n"),
+        ("none/out.png", "error: `none` does not exist, wanted a folder to write into\n"),
+        ("folder.png", "error: `folder.png` is a folder, wanted a file to write\n"),
+    ] {
+        std::fs::create_dir_all(place.path("folder.png")).unwrap();
+        let run = place.hua(&["search", "photos", "red", "--sheet", sheet]);
+        assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (2, "", message));
+    }
+    assert!(!place.path("cache").exists());
+}
+
+#[test]
 fn similarity_puts_texts_beside_pictures() {
     let place = photos();
     let arguments = ["similarity", "--text", "red", "--text", "rot", "--image", "photos/red.png", "--json"];
