@@ -147,7 +147,7 @@ impl Collection {
             }
         }
         let embeddings = Embeddings::from_rows(embedder.fingerprint(), width, data);
-        let not_kept = cache.problem().map(|(path, source)| Error::Io { path, source });
+        let not_kept = cache.problem().filter(|_| cached < pictures.len()).map(|(path, source)| Error::Io { path, source });
         Ok(Self { pictures, embeddings, failures, cached, not_kept })
     }
 
