@@ -129,7 +129,7 @@ impl Embedder {
     /// [`Error::Exec`] if the device cannot be had.
     pub fn embedded(options: &OpenOptions) -> Result<Self, Error> {
         let source = Source::from_memory(EMBEDDED_MODEL, &MODEL_FILES)?;
-        let model = Model::from_source(&source, &hua_model::OpenOptions::default())?;
+        let model = Model::from_source(&source, &options.model_options())?;
         let (_, json) = MODEL_FILES.iter().find(|(name, _)| *name == "tokenizer.json").expect("the model has a tokenizer");
         let tokenizer = Tokenizer::from_json_bytes(json, &tokenizer_options(&model.spec, options.compat))?;
         Self::assemble(EMBEDDED_MODEL.to_owned(), model, tokenizer, options)

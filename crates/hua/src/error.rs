@@ -111,7 +111,9 @@ impl Error {
         match self {
             Self::Exec(ExecError::Output { .. }) | Self::Labels { .. } | Self::NoPictures { .. } | Self::OtherModel { .. } => Fault::Caller,
             Self::Exec(_) | Self::Threads { .. } => Fault::Us,
-            Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound) =>
+            {
                 Fault::Caller
             }
             Self::Hub(e) => e.fault(),

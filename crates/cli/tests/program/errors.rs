@@ -58,6 +58,14 @@ fn a_setting_of_the_environment_that_cannot_be_read_is_told() {
 }
 
 #[test]
+fn options_of_the_model_count_for_the_built_in_one_too() {
+    let place = Place::new();
+    let told = place.hua(&["search", "a very long query", "--context-length", "3"]);
+    assert!(told.stderr.contains("is longer than the model reads"), "{}", told.stderr);
+    assert_eq!(place.hua(&["search", "dog", "--family", "nonsense"]).code, 2);
+}
+
+#[test]
 fn an_unknown_option_is_the_callers_fault() {
     assert_eq!(Place::new().hua(&["search", "--nonsense"]).code, 2);
 }
