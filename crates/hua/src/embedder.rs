@@ -3,6 +3,8 @@
 //! Towers are loaded into the device when they are first used: a search among pictures that a cache knows never touches the
 //! vision tower.
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +17,8 @@ use rayon::prelude::*;
 use crate::gallery::{EMBEDDED_MODEL, MODEL_FILES};
 use crate::{Embeddings, Error, Failure, Progress, Truncation, hub};
 
+/// Each tower has as many threads, so that a slip of the hand could bring a machine to its knees.
+const MOST_THREADS: usize = 512;
 /// Texts embedded at a time.
 const TEXT_BATCH: usize = 64;
 /// Pictures decoded and embedded at a time: enough to keep every thread busy, few enough to hold.
@@ -139,6 +143,9 @@ impl Embedder {
         let preprocess = preprocess(&model.spec, options.compat)?;
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
         let threads = if options.threads == 0 { cores } else { options.threads };
+        if threads > MOST_THREADS {
+            return Err(Error::Threads { threads, reason: format!("at most {MOST_THREADS} make sense") });
+        }
         let device: Box<dyn Device> = match options.device {
             DeviceKind::Cpu => Box::new(Cpu { threads }),
             DeviceKind::Reference => Box::new(Reference),
@@ -231,7 +238,7 @@ impl Embedder {
     /// # Errors
     /// [`Error::Exec`].
     pub fn embed_images(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
-        let rows = self.embed_loaded(pictures, |picture| Ok(picture.clone()))?;
+        let rows = self.embed_pixels(pictures, |picture| Ok(self.preprocess.apply(picture).data))?;
         let data = rows.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
         Ok(Embeddings::from_rows(self.fingerprint(), self.width(), data))
     }
@@ -249,7 +256,12 @@ impl Embedder {
     /// # Errors
     /// [`Error::Image`] or [`Error::Io`].
     pub fn read_picture(&self, path: &Path) -> Result<Picture, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let (mut bytes, most) = (vec![], self.decode.limits.max_bytes);
+        File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes)).map_err(io)?;
+        if bytes.len() as u64 > most {
+            return Err(io(io::Error::new(io::ErrorKind::FileTooLarge, format!("a file of over {most} bytes is no picture to embed"))));
+        }
         self.decode_picture(&path.to_string_lossy(), &bytes)
     }
 
@@ -261,20 +273,33 @@ impl Embedder {
         Picture::decode(bytes, &self.decode).map_err(|source| Error::Image { name: name.to_owned(), source })
     }
 
-    /// One batch: `load`s every item on all threads, embeds those that could be loaded. An item gives its normalised vector or why
-    /// it could not be loaded.
+    /// [`Self::embed_pixels`] of pictures that `load` brings.
     pub(crate) fn embed_loaded<T: Sync>(
         &self,
         items: &[T],
         load: impl Fn(&T) -> Result<Picture, Error> + Sync,
     ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
-        let pixels: Vec<Result<Vec<f32>, Error>> =
-            self.pool.install(|| items.par_iter().map(|item| load(item).map(|picture| self.preprocess.apply(&picture).data)).collect());
-        let good: Vec<f32> = pixels.iter().flatten().flatten().copied().collect();
-        let rows = if good.is_empty() { Rows::default() } else { run(self.image_program()?, &Batch::Images(&good), "embedding")? };
-        let mut embedded =
-            Embeddings::normalized(self.fingerprint(), self.width(), rows.data).rows().map(<[f32]>::to_vec).collect::<Vec<_>>().into_iter();
-        Ok(pixels.into_iter().map(|p| p.map(|_| embedded.next().expect("a row for each picture that loaded"))).collect())
+        self.embed_pixels(items, |item| load(item).map(|picture| self.preprocess.apply(&picture).data))
+    }
+
+    /// For each item the normalised vector of its `pixels` `[3, height, width]`, or why it has none. Pixels are made on all threads, for
+    /// [`PICTURE_BATCH`] items at a time.
+    fn embed_pixels<T: Sync>(
+        &self,
+        items: &[T],
+        pixels: impl Fn(&T) -> Result<Vec<f32>, Error> + Sync,
+    ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
+        let mut rows = Vec::with_capacity(items.len());
+        for batch in items.chunks(PICTURE_BATCH) {
+            let pixels: Vec<Result<Vec<f32>, Error>> = self.pool.install(|| batch.par_iter().map(&pixels).collect());
+            let good: Vec<f32> = pixels.iter().flatten().flatten().copied().collect();
+            let embedded = if good.is_empty() { Rows::default() } else { run(self.image_program()?, &Batch::Images(&good), "embedding")? };
+            let embedded = Embeddings::normalized(self.fingerprint(), self.width(), embedded.data);
+            let mut embedded = embedded.rows();
+            let mut row = |_| embedded.next().expect("a row for each picture that loaded").to_vec();
+            rows.extend(pixels.into_iter().map(|pixels| pixels.map(&mut row)));
+        }
+        Ok(rows)
     }
 
     /// Vectors of pictures that come as named bytes, a batch at a time, with the names of those that could be decoded; the others go
