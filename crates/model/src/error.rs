@@ -52,7 +52,7 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// The family has no such layout, or its layout has no place for this model.
-    #[error("a {family} model cannot be written in the layout `{layout}`; {reason}")]
+    #[error("the layout `{layout}` cannot hold this {family} model; {reason}")]
     Layout {
         /// The model's family.
         family: String,

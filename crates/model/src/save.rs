@@ -47,10 +47,6 @@ impl Model {
         let folder = folder.as_ref();
         let family = family(&self.spec.family)?;
         let layout = self.layout(family, options)?;
-        let pieces = self.pieces(layout)?;
-        let plan: Vec<_> = pieces.iter().map(|(name, pieces)| pieces.plan(name, options.dtype)).collect();
-        let fetch = |name: &str| pieces[name].tensor(name, options.dtype);
-
         let config = match layout.container {
             Container::HuggingFace => {
                 Some(family.config(&self.spec).ok_or_else(|| self.misfit(layout.name, "Hugging Face's transformers has no such model"))?)
@@ -65,6 +61,9 @@ impl Model {
                 None
             }
         };
+        let pieces = self.pieces(layout)?;
+        let plan: Vec<_> = pieces.iter().map(|(name, pieces)| pieces.plan(name, options.dtype)).collect();
+        let fetch = |name: &str| pieces[name].tensor(name, options.dtype);
         // Whatever would be written over belongs to a model: another's tokenizer would go unseen.
         let weights = match layout.container {
             Container::HuggingFace => &["config.json", "model.safetensors", "model.safetensors.index.json", PREPROCESSOR][..],

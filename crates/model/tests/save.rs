@@ -104,9 +104,9 @@ fn what_a_layout_has_no_place_for_is_said() {
     let scratch = tempfile::tempdir().unwrap();
     let resnet = goldens().into_iter().find(|(name, _)| name == "clip-openai-rn").unwrap().1;
     let error = save(&resnet, scratch.path(), "hugging-face", None).unwrap_err();
-    assert_eq!(error.to_string(), "a clip model cannot be written in the layout `hugging-face`; it has no name for `embed.conv1.weight`");
+    assert_eq!(error.to_string(), "the layout `hugging-face` cannot hold this clip model; Hugging Face's transformers has no such model");
     let error = save(&resnet, scratch.path(), "onnx", None).unwrap_err();
-    assert_eq!(error.to_string(), "a clip model cannot be written in the layout `onnx`; it has only `hugging-face`, `openai`");
+    assert_eq!(error.to_string(), "the layout `onnx` cannot hold this clip model; it has only `hugging-face`, `openai`");
 }
 
 #[test]

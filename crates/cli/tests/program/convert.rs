@@ -97,6 +97,7 @@ fn a_converted_model_gives_the_vectors_of_its_source() {
         }
         if resnet {
             let run = convert("none", &[]);
+            assert!(run.stderr.contains("transformers has no such model"), "{}", run.stderr);
             assert!(run.code == 2 && !place.path("none").exists(), "{}", run.stderr);
         }
     }
