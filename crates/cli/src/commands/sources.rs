@@ -64,7 +64,7 @@ fn note(sources: &[String], queries: &[String]) -> Option<String> {
         return Some(format!("`{word}` exists, so it is searched in; `--` before it makes it a query"));
     }
     let query = queries.iter().find(|query| Path::new(query).exists())?;
-    Some(format!("`{query}` exists too, but is taken as a query; `--in {query}` searches in it"))
+    Some(format!("`{query}` exists too, but is taken as a query; `--in '{query}'` searches in it"))
 }
 
 /// Nobody searches for the words `./holiday` or `photos/2024`; they mistyped a path.
@@ -96,7 +96,7 @@ mod tests {
         let found = split(typed(&["src/commands", "Cargo.toml", "彩虹", "src"])).unwrap();
         assert_eq!(found.sources, ["src/commands", "Cargo.toml"].map(PathBuf::from));
         assert_eq!(found.queries, ["彩虹", "src"]);
-        assert_eq!(found.note.unwrap(), "`src` exists too, but is taken as a query; `--in src` searches in it");
+        assert_eq!(found.note.unwrap(), "`src` exists too, but is taken as a query; `--in 'src'` searches in it");
     }
 
     #[test]
