@@ -109,8 +109,12 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Exec(ExecError::Output { .. }) | Self::Labels { .. } | Self::NoPictures { .. } | Self::OtherModel { .. } => Fault::Caller,
-            Self::Exec(_) | Self::Threads { .. } => Fault::Us,
+            Self::Exec(ExecError::Isa(_) | ExecError::Output { .. })
+            | Self::Labels { .. }
+            | Self::NoPictures { .. }
+            | Self::OtherModel { .. }
+            | Self::Threads { .. } => Fault::Caller,
+            Self::Exec(_) => Fault::Us,
             Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. })
                 if matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::NotFound) =>
             {
