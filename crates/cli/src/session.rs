@@ -7,8 +7,9 @@ use hua::{DeviceKind, Embedder, Failure, OpenOptions, Truncation, hub};
 use crate::printer::Printer;
 use crate::progress::{Bar, Unit};
 use crate::settings::{Device, Settings};
+use crate::table::counted;
 
-/// Failures that are told one by one; more are counted.
+/// Failures and cut texts that are told one by one; more are counted.
 const TOLD: usize = 10;
 
 /// Settings and printer of one run.
@@ -66,19 +67,40 @@ impl Session {
             self.printer.warning(format!("left out `{path}`: {reason}"));
         }
         if failures.len() > TOLD {
-            self.printer.warning(format!("left out {} more pictures", failures.len() - TOLD));
+            self.printer.warning(format!("left out {} more", counted(failures.len() - TOLD, "picture")));
         }
     }
 
     /// Tells which texts were cut.
-    pub fn warn_truncated(&self, texts: &[impl AsRef<str>], truncated: &[Truncation]) {
-        for Truncation { index, cut } in truncated.iter().take(TOLD) {
-            let start: String = texts.get(*index).map(|text| text.as_ref().chars().take(24).collect()).unwrap_or_default();
-            let tokens = if *cut == 1 { "token" } else { "tokens" };
-            self.printer.warning(format!("the text `{start}…` is longer than the model reads: its last {cut} {tokens} do not count"));
+    pub fn warn_cut(&self, texts: &CutTexts) {
+        for (start, cut) in &texts.first {
+            let tokens = counted(*cut, "token");
+            self.printer.warning(format!("the text `{start}…` is longer than the model reads: its last {tokens} did not count"));
         }
-        if truncated.len() > TOLD {
-            self.printer.warning(format!("{} more texts are longer than the model reads", truncated.len() - TOLD));
+        if texts.more > 0 {
+            self.printer.warning(format!("{} more cut so", counted(texts.more, "text")));
+        }
+    }
+}
+
+/// Texts that were longer than the model reads, over all batches of a run.
+#[derive(Default)]
+pub struct CutTexts {
+    /// How the first few begin, and how many tokens of each were left out.
+    first: Vec<(String, usize)>,
+    more: usize,
+}
+
+impl CutTexts {
+    /// Takes note of a batch.
+    pub fn add(&mut self, texts: &[impl AsRef<str>], truncated: &[Truncation]) {
+        for Truncation { index, cut } in truncated {
+            if self.first.len() < TOLD {
+                let start = texts.get(*index).map(|text| text.as_ref().chars().take(24).collect()).unwrap_or_default();
+                self.first.push((start, *cut));
+            } else {
+                self.more += 1;
+            }
         }
     }
 }

@@ -69,6 +69,11 @@ impl fmt::Display for Table {
     }
 }
 
+/// `1 picture`, `2,000 pictures`.
+pub fn counted(number: usize, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// `1234567` as `1,234,567`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();

@@ -9,8 +9,8 @@ use hua::{Embedder, Failure};
 
 use crate::complaint::Complaint;
 use crate::output::{About, Draft, Format, Growing, Kind, Writer, beside};
-use crate::session::Session;
-use crate::table::thousands;
+use crate::session::{CutTexts, Session};
+use crate::table::{counted, thousands};
 
 /// Texts or pictures in memory at a time.
 const BATCH: usize = 64;
@@ -78,8 +78,8 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         return Err(Complaint::file(message).into());
     }
     writer.finish()?;
-    let (texts, embedded) = (thousands(texts as u64), thousands(embedded as u64));
-    session.printer.note(format!("{texts} texts and {embedded} pictures are in `{}`", out.display()));
+    let (texts, pictures) = (counted(texts, "text"), counted(embedded, "picture"));
+    session.printer.note(format!("{texts} and {pictures} in `{}`", out.display()));
     Ok(())
 }
 
@@ -123,14 +123,15 @@ impl Texts {
 }
 
 fn add_texts(session: &Session, embedder: &Embedder, texts: &mut Texts, writer: &mut dyn Writer) -> anyhow::Result<usize> {
-    let mut count = 0;
+    let (mut count, mut cut) = (0, CutTexts::default());
     loop {
         let batch = texts.batch()?;
         if batch.is_empty() {
+            session.warn_cut(&cut);
             return Ok(count);
         }
         let embeddings = embedder.embed_texts(&batch)?;
-        session.warn_truncated(&batch, embeddings.truncated());
+        cut.add(&batch, embeddings.truncated());
         for (text, row) in batch.iter().zip(embeddings.rows()) {
             writer.add(Kind::Text, text, row)?;
         }

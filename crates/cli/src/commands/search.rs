@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::sources::{Split, Typed, split};
 use crate::complaint::Complaint;
 use crate::output::Draft;
-use crate::session::Session;
+use crate::session::{CutTexts, Session};
 use crate::sheet::{self, Asked, Band};
-use crate::table::{Align, Table, thousands};
+use crate::table::{Align, Table, counted};
 
 /// Find the pictures that are nearest to words or to a picture
 ///
@@ -103,7 +103,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     }
     let places: Vec<String> = sources.iter().map(|path| format!("`{}`", path.display())).collect();
     let place = if sources.is_empty() { "the built-in gallery".to_owned() } else { places.join(", ") };
-    let about = format!("{} pictures in {place}", thousands(collection.len() as u64));
+    let about = format!("{} in {place}", counted(collection.len(), "picture"));
     session.printer.note(&about);
 
     let mut answers = Vec::new();
@@ -140,7 +140,9 @@ fn embed_queries(session: &Session, embedder: &Embedder, words: Vec<String>, ima
     let (mut asked, mut embeddings) = (Vec::new(), Vec::new());
     if !words.is_empty() {
         let texts = embedder.embed_texts(&words)?;
-        session.warn_truncated(&words, texts.truncated());
+        let mut cut = CutTexts::default();
+        cut.add(&words, texts.truncated());
+        session.warn_cut(&cut);
         embeddings.push(texts);
         asked.extend(words.into_iter().map(Asked::Words));
     }

@@ -7,7 +7,7 @@ use hua::image::Picture;
 use serde::Serialize;
 
 use crate::complaint::Complaint;
-use crate::session::Session;
+use crate::session::{CutTexts, Session};
 use crate::table::{Align, Table};
 
 /// Show the cosines of texts and pictures with each other
@@ -52,7 +52,9 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         }
         (false, no_pictures) => {
             let embedded = embedder.embed_texts(&texts)?;
-            session.warn_truncated(&texts, embedded.truncated());
+            let mut cut = CutTexts::default();
+            cut.add(&texts, embedded.truncated());
+            session.warn_cut(&cut);
             if no_pictures {
                 (texts.clone(), texts, hua::similarity(&embedded, &embedded)?)
             } else {
