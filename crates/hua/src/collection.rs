@@ -112,14 +112,16 @@ impl Collection {
             Some(folder) => Cache::open(folder, &embedder.picture_fingerprint(), width),
             None => Cache::in_memory(width),
         };
-        let (mut fresh, mut cached) = (vec![], 0);
-        for source in &sources {
+        // One stamp each, taken before anything is read: a file that changes meanwhile is embedded again the next time, and not lost this time.
+        let mut stamped = vec![];
+        for source in sources {
             match source.stamp() {
-                Ok(stamp) if cache.find(&stamp).is_some() => cached += 1,
-                Ok(stamp) => fresh.push((source, stamp)),
+                Ok(stamp) => stamped.push((source, stamp)),
                 Err(e) => failures.push(Failure { path: source.name().to_owned(), reason: e.to_string() }),
             }
         }
+        let fresh: Vec<&(Source, Stamp)> = stamped.iter().filter(|(_, stamp)| cache.find(stamp).is_none()).collect();
+        let cached = stamped.len() - fresh.len();
         if !fresh.is_empty() {
             progress.start("embedding pictures", fresh.len() as u64);
             for batch in fresh.chunks(PICTURE_BATCH) {
@@ -138,10 +140,8 @@ impl Collection {
         }
         let mut data = vec![];
         let mut pictures = vec![];
-        for source in sources {
-            if let Ok(stamp) = source.stamp()
-                && let Some(row) = cache.find(&stamp)
-            {
+        for (source, stamp) in stamped {
+            if let Some(row) = cache.find(&stamp) {
                 data.extend_from_slice(row);
                 pictures.push(source);
             }
