@@ -94,6 +94,7 @@ pub struct Embedder {
     preprocess: Preprocess,
     decode: DecodeOptions,
     compat: bool,
+    kind: DeviceKind,
     device: Box<dyn Device>,
     image: OnceLock<Arc<dyn Program>>,
     text: OnceLock<Arc<dyn Program>>,
@@ -154,7 +155,7 @@ impl Embedder {
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
         let decode = if options.compat { DecodeOptions::upstream() } else { DecodeOptions::default() };
         let (image, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { name, model, tokenizer, preprocess, decode, compat: options.compat, device, image, text, pool })
+        Ok(Self { name, model, tokenizer, preprocess, decode, compat: options.compat, kind: options.device, device, image, text, pool })
     }
 
     /// The name it was opened by.
@@ -200,14 +201,18 @@ impl Embedder {
     /// Vectors of texts. Texts longer than the model reads are cut, and [`Embeddings::truncated`] says which.
     ///
     /// # Errors
-    /// [`Error::Text`] if a text cannot be tokenized, [`Error::Exec`].
+    /// [`Error::Text`] if a text cannot be tokenized, [`Error::NotFinite`] if the weights are damaged, [`Error::Exec`].
     pub fn embed_texts<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Embeddings, Error> {
         let (mut data, mut truncated) = (vec![], vec![]);
         for (start, batch) in texts.chunks(TEXT_BATCH).enumerate().map(|(i, batch)| (i * TEXT_BATCH, batch)) {
             let rows = self.text_rows(batch, "embedding", start, &mut truncated)?;
             data.extend(rows.data);
         }
-        Ok(Embeddings::normalized(self.fingerprint(), self.width(), data).with_truncated(truncated))
+        let embeddings = Embeddings::normalized(self.fingerprint(), self.width(), data);
+        for (row, text) in embeddings.rows().zip(texts) {
+            finite(row, &format!("the text `{}`", text.as_ref().chars().take(24).collect::<String>()))?;
+        }
+        Ok(embeddings.with_truncated(truncated))
     }
 
     /// Another output of the text tower, not normalised, a row a token: `last_hidden_state` and `projection_state` of AltCLIP, which
@@ -296,8 +301,8 @@ impl Embedder {
             let embedded = if good.is_empty() { Rows::default() } else { run(self.image_program()?, &Batch::Images(&good), "embedding")? };
             let embedded = Embeddings::normalized(self.fingerprint(), self.width(), embedded.data);
             let mut embedded = embedded.rows();
-            let mut row = |_| embedded.next().expect("a row for each picture that loaded").to_vec();
-            rows.extend(pixels.into_iter().map(|pixels| pixels.map(&mut row)));
+            let mut row = |_| finite(embedded.next().expect("a row for each picture that loaded"), "this picture");
+            rows.extend(pixels.into_iter().map(|pixels| pixels.and_then(&mut row)));
         }
         Ok(rows)
     }
@@ -332,7 +337,12 @@ impl Embedder {
 
     /// What a cached picture vector depends on.
     pub(crate) fn picture_fingerprint(&self) -> String {
-        if self.compat { format!("{}-compat", self.fingerprint()) } else { self.fingerprint().to_owned() }
+        let compat = if self.compat { "-compat" } else { "" };
+        let device = match self.kind {
+            DeviceKind::Cpu => "",
+            DeviceKind::Reference => "-reference",
+        };
+        format!("{}{compat}{device}", self.fingerprint())
     }
 
     fn image_program(&self) -> Result<&Arc<dyn Program>, Error> {
@@ -342,6 +352,11 @@ impl Embedder {
     fn text_program(&self) -> Result<&Arc<dyn Program>, Error> {
         load_once(&self.text, &*self.device, &self.model.text)
     }
+}
+
+/// A vector that has only numbers in it: one that has not would be compared with nothing, and sorted first.
+fn finite(row: &[f32], of: &str) -> Result<Vec<f32>, Error> {
+    if row.iter().all(|x| x.is_finite()) { Ok(row.to_vec()) } else { Err(Error::NotFinite { of: of.to_owned() }) }
 }
 
 fn run(program: &Arc<dyn Program>, batch: &Batch<'_>, output: &str) -> Result<Rows, Error> {

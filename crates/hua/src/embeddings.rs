@@ -90,13 +90,12 @@ impl Embeddings {
         &self.truncated
     }
 
-    /// The rows at `indices`, in that order.
+    /// The rows of `range`.
     ///
     /// # Panics
-    /// If an index is out of range.
-    pub fn select(&self, indices: &[usize]) -> Self {
-        let data = indices.iter().flat_map(|&i| self.row(i)).copied().collect();
-        Self::from_rows(&self.fingerprint, self.width, data)
+    /// If there are not so many.
+    pub fn range(&self, range: std::ops::Range<usize>) -> Self {
+        Self::from_rows(&self.fingerprint, self.width, self.data[range.start * self.width..range.end * self.width].to_vec())
     }
 }
 

@@ -71,6 +71,12 @@ pub enum Error {
         /// The family.
         family: String,
     },
+    /// A model that computes no numbers.
+    #[error("the model computes infinite numbers, or none, for {of}: its weights are damaged")]
+    NotFinite {
+        /// The text or picture.
+        of: String,
+    },
     /// Preprocessing that gives other pictures than the tower takes.
     #[error("`preprocessor_config.json` makes pictures of {width} x {height} pixels, the image tower takes {wanted} x {wanted}")]
     PictureSize {
@@ -127,6 +133,7 @@ impl Error {
             | Self::Io { .. }
             | Self::Model(_)
             | Self::NoTokenizer { .. }
+            | Self::NotFinite { .. }
             | Self::PictureSize { .. }
             | Self::Preprocessing(_)
             | Self::Text(_)

@@ -1,6 +1,6 @@
 //! The program as a stranger runs it: what it prints where, its exit codes, its files. One binary, so that it is linked once.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod convert;
 mod embed;

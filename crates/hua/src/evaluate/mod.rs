@@ -16,7 +16,7 @@ pub(crate) use dataset::decode_base64;
 pub use dataset::{Dataset, DatasetError, TextRecord};
 pub use recall::{Recalls, recalls};
 
-use crate::{Embedder, Embeddings, Error, Failure, Progress, similarity};
+use crate::{Embedder, Embeddings, Error, Failure, Progress};
 
 /// Recalls of one group of texts (a language) in both directions, percent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -136,11 +136,9 @@ fn score(texts: &[&TextRecord], text_embeddings: &Embeddings, images: &Pictures)
             of_image[image].push(text);
         }
     }
-    let forth = similarity(text_embeddings, &images.embeddings)?;
-    let back = similarity(&images.embeddings, text_embeddings)?;
-    let (Some(text_to_image), Some(image_to_text)) = (recalls(&forth, &positives), recalls(&back, &of_image)) else {
-        return Ok(None);
-    };
+    let forth = recalls(text_embeddings, &images.embeddings, &positives)?;
+    let back = recalls(&images.embeddings, text_embeddings, &of_image)?;
+    let (Some(text_to_image), Some(image_to_text)) = (forth, back) else { return Ok(None) };
     let six = text_to_image.values().into_iter().chain(image_to_text.values());
     Ok(Some(LanguageScores { text_to_image, image_to_text, mean_recall: recall::round2(six.sum::<f64>() / 6.0) }))
 }

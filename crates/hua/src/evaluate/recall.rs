@@ -1,7 +1,10 @@
 //! R@1, R@5 and R@10.
 use serde::Serialize;
 
-use crate::Matrix;
+use crate::{Embeddings, Error, similarity};
+
+/// Queries scored at a time, so that a data set of a hundred thousand texts and pictures needs no matrix of all their scores.
+const BLOCK: usize = 1024;
 
 /// Percent of queries with a right answer among the 1, 5 and 10 best, rounded to two decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -37,19 +40,30 @@ impl Recalls {
     }
 }
 
-/// Recalls of queries (rows of `scores`) whose right answers are the columns in `positives`; queries without any are left out, and there
-/// must be one with.
-pub fn recalls(scores: &Matrix, positives: &[Vec<usize>]) -> Option<Recalls> {
-    let (mut hits, mut queries) = ([0usize; 3], 0usize);
-    for (query, positives) in positives.iter().enumerate() {
-        let Some(rank) = rank(scores.row(query), positives) else { continue };
-        queries += 1;
-        for (hit, k) in hits.iter_mut().zip([1, 5, 10]) {
-            *hit += usize::from(rank < k);
+/// Recalls of `queries` whose right answers are the rows of `candidates` in `positives`, a list a query. Queries without any are left
+/// out; `None` if there is none with.
+///
+/// # Errors
+/// [`Error::OtherModel`] if they are of different models.
+///
+/// # Panics
+/// If there are not as many lists as queries, or a candidate is not there.
+pub fn recalls(queries: &Embeddings, candidates: &Embeddings, positives: &[Vec<usize>]) -> Result<Option<Recalls>, Error> {
+    assert_eq!(queries.len(), positives.len(), "a list of right answers a query");
+    let (mut hits, mut asked) = ([0usize; 3], 0usize);
+    for (block, positives) in positives.chunks(BLOCK).enumerate() {
+        let first = block * BLOCK;
+        let scores = similarity(&queries.range(first..first + positives.len()), candidates)?;
+        for (query, positives) in positives.iter().enumerate() {
+            let Some(rank) = rank(scores.row(query), positives) else { continue };
+            asked += 1;
+            for (hit, k) in hits.iter_mut().zip([1, 5, 10]) {
+                *hit += usize::from(rank < k);
+            }
         }
     }
-    let [at_1, at_5, at_10] = hits.map(|h| round2(100.0 * h as f64 / queries as f64));
-    (queries > 0).then_some(Recalls { at_1, at_5, at_10 })
+    let [at_1, at_5, at_10] = hits.map(|h| round2(100.0 * h as f64 / asked as f64));
+    Ok((asked > 0).then_some(Recalls { at_1, at_5, at_10 }))
 }
 
 /// How many candidates stand before the best right answer: those that score higher, and those that score the same and come first.
@@ -77,11 +91,27 @@ mod tests {
         assert_eq!(rank(&scores, &[]), None);
     }
 
+    /// Candidates are unit vectors, so that a query's numbers are its scores.
+    fn candidates() -> Embeddings {
+        Embeddings::from_rows("m", 6, (0..36).map(|i| f32::from(u8::from(i % 7 == 0))).collect())
+    }
+
+    fn queries(count: usize) -> Embeddings {
+        Embeddings::from_rows("m", 6, (0..6 * count).map(|i| -((i % 6) as f32)).collect())
+    }
+
     #[test]
     fn queries_without_an_answer_are_left_out() {
-        let scores = Matrix { rows: 3, columns: 6, data: (0..18).map(|i| -((i % 6) as f32)).collect() };
-        let found = recalls(&scores, &[vec![0], vec![], vec![5]]).unwrap();
-        assert_eq!(found, Recalls { at_1: 50.0, at_5: 50.0, at_10: 100.0 });
-        assert_eq!(recalls(&scores, &[vec![], vec![], vec![]]), None);
+        let found = recalls(&queries(3), &candidates(), &[vec![0], vec![], vec![5]]).unwrap();
+        assert_eq!(found, Some(Recalls { at_1: 50.0, at_5: 50.0, at_10: 100.0 }));
+        assert_eq!(recalls(&queries(3), &candidates(), &[vec![], vec![], vec![]]).unwrap(), None);
+    }
+
+    #[test]
+    fn queries_of_every_block_count() {
+        let count = 2 * BLOCK + 7;
+        let last: Vec<Vec<usize>> = (0..count).map(|i| vec![if i < 2 * BLOCK { 0 } else { 5 }]).collect();
+        let found = recalls(&queries(count), &candidates(), &last).unwrap().unwrap();
+        assert_eq!((found.at_1, found.at_10), (round2(100.0 * 2.0 * BLOCK as f64 / count as f64), 100.0));
     }
 }
