@@ -1,7 +1,7 @@
 //! A whole tower with random weights, run on request: the side of hua in `bench/peers`.
 //!
-//! `bench (vit_b16|roberta_base) BATCH [THREADS]` runs the tower once for each line of its input and answers each with a line of
-//! JSON. Whoever asks can so run several programs in turn, and count what each of them took.
+//! `bench TOWER BATCH [LENGTH] [--precision f32] [--threads N]` runs the tower once for each line of its input and answers each with a
+//! line of JSON. Whoever asks can so run several programs in turn, and count what each of them took. `LENGTH` is the tokens of a text.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for measuring")]
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -11,28 +11,53 @@ use std::time::Instant;
 
 use common::{Random, VitSizes, roberta, vit};
 use hua_exec::{Batch, Cpu, Device};
+use hua_graph::Graph;
+
+const USAGE: &str = "bench (vit_b16|vit_l14|roberta_base|xlmr_large) BATCH [LENGTH] [--precision f32] [--threads N]";
+/// Rows of the token table: few, since only those of a text's ids are read.
+const VOCABULARY: usize = 1000;
+/// Side of a picture.
+const SIDE: usize = 224;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |i: usize| arguments.get(i).and_then(|n| n.parse().ok()).unwrap_or(1usize);
-    let (items, threads) = (number(1), number(2));
-    let mut random = Random(7);
-    let (graph, texts, pixels) = match arguments.first().map(String::as_str) {
-        Some("vit_b16") => {
-            let sizes = VitSizes { side: 224, patch: 16, width: 768, layers: 12, heads: 12, out: 512 };
-            (vit(&sizes), vec![], random.normals(items * 3 * 224 * 224, 1.0))
+    let (mut named, mut precision, mut threads) = (vec![], "f32".to_owned(), 1);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--precision" => precision = arguments.next().expect(USAGE),
+            "--threads" => threads = arguments.next().and_then(|n| n.parse().ok()).expect(USAGE),
+            _ => named.push(argument),
         }
-        // 12 tokens a text; a small vocabulary, since only rows of it are read.
-        Some("roberta_base") => (roberta(1000, 768, 12, 12), random.texts(&vec![12; items], 1000), vec![]),
-        _ => panic!("bench (vit_b16|roberta_base) BATCH [THREADS]"),
+    }
+    let number = |i: usize, default: usize| named.get(i).map_or(default, |n| n.parse().expect(USAGE));
+    let (items, length) = (number(1, 1), number(2, 12));
+    assert_eq!(precision, "f32", "a precision that is not there");
+
+    let (graph, is_text) = tower(named.first().map_or("", String::as_str));
+    let mut random = Random(7);
+    let (texts, pixels) = if is_text {
+        (random.texts(&vec![length; items], VOCABULARY), vec![])
+    } else {
+        (vec![], random.normals(items * 3 * SIDE * SIDE, 1.0))
     };
     let weights = random.weights(&graph);
     let program = Cpu { threads }.load(&graph, &weights).unwrap();
-    let batch = if pixels.is_empty() { Batch::Ids(&texts) } else { Batch::Images(&pixels) };
+    let batch = if is_text { Batch::Ids(&texts) } else { Batch::Images(&pixels) };
     for line in std::io::stdin().lock().lines() {
         line.unwrap();
         let start = Instant::now();
         let rows = program.run(&batch, &["embedding"]).unwrap();
         println!("{{\"items\": {}, \"seconds\": {}}}", rows[0].lengths.len(), start.elapsed().as_secs_f64());
+    }
+}
+
+/// A graph, and whether it reads texts.
+fn tower(name: &str) -> (Graph, bool) {
+    match name {
+        "vit_b16" => (vit(&VitSizes { side: SIDE, patch: 16, width: 768, layers: 12, heads: 12, out: 512 }), false),
+        "vit_l14" => (vit(&VitSizes { side: SIDE, patch: 14, width: 1024, layers: 24, heads: 16, out: 768 }), false),
+        "roberta_base" => (roberta(VOCABULARY, 768, 12, 12), true),
+        "xlmr_large" => (roberta(VOCABULARY, 1024, 24, 16), true),
+        other => panic!("no tower `{other}`: {USAGE}"),
     }
 }
