@@ -1,0 +1,60 @@
+//! A few numbers at once: the operations that the kernels are written in, for each instruction set.
+//!
+//! All functions are inlined into a function that has the features (`isa.rs`); on their own they are only called there. The order
+//! in which `sums` adds the lanes is part of the contract: the same for one value as for four.
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod plain;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+#[cfg(test)]
+pub(crate) use plain::Plain;
+pub(crate) use plain::Scalar;
+
+/// A kernel, generic over the instruction set. `run` must be `#[inline(always)]`, and call only what is: a closure that is called
+/// twice is a function of its own, without the features, and ten times as slow.
+pub(crate) trait Kernel {
+    type Output;
+
+    /// # Safety
+    /// The machine must have the instruction set of `S`, and the caller its features.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// # Safety
+/// Of every function: the machine must have the instruction set. Pointers must be valid for [`Simd::LANES`] numbers, or for the
+/// `n < LANES` numbers that are told; they need no alignment.
+pub(crate) trait Simd: Copy {
+    type V: Copy;
+    const LANES: usize;
+    /// Rows of x in a tile of a product, at most 6: with 4 rows of w, as many sums as there are registers for.
+    const TILE_ROWS: usize;
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(at: *const f32) -> Self::V;
+    /// The first `n`, and zeros.
+    unsafe fn load_first(at: *const f32, n: usize) -> Self::V;
+    unsafe fn store(at: *mut f32, v: Self::V);
+    unsafe fn store_first(at: *mut f32, n: usize, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The greater; `b` if either is not a number.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The lesser; `b` if either is not a number.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The bits, 23 places to the left: a small whole number becomes an exponent.
+    unsafe fn exponent(v: Self::V) -> Self::V;
+    /// The sum of the lanes of each.
+    unsafe fn sums(v: [Self::V; 4]) -> [f32; 4];
+    /// Asks for the cache line at an address, which need not be valid.
+    unsafe fn prefetch(at: *const f32);
+}
