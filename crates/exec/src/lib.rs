@@ -56,6 +56,15 @@ pub trait Program: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`ExecError`] if the batch is not what the graph takes. Nothing is computed then.
     fn run(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError>;
+
+    /// [`Program::run`] on the caller's thread alone, with the same bits: for who has threads enough, and a batch for each of them. A device
+    /// whose threads are not the machine's cores does as always.
+    ///
+    /// # Errors
+    /// As [`Program::run`].
+    fn run_alone(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError> {
+        self.run(batch, outputs)
+    }
 }
 
 /// Why a graph cannot be loaded or run.
