@@ -17,7 +17,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreSequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
-use crate::library::{LibraryTokenizer, added};
+use crate::library::{LibraryModel, LibraryTokenizer, added};
 use crate::tokenizer::{Backend, Parts};
 use crate::{SpecialIds, TextError, TokenizerKind};
 
@@ -91,7 +91,12 @@ fn clip(vocabulary: HashMap<String, u32>, merges: Vec<(String, String)>) -> Resu
     let (bos, eos) = (id(START)?, id(END)?);
     let size = vocabulary.values().max().map_or(0, |&id| id as usize + 1);
     let model = byte_pairs(vocabulary, merges, BPE::builder().unk_token(END.to_owned()).end_of_word_suffix(WORD_END.to_owned()))?;
-    let library = LibraryTokenizer::new(model, Some(normalizer()?), Some(pre_tokenizer()?), vec![added(START), added(END)])?;
+    let library = LibraryTokenizer::new(
+        LibraryModel::Library(model.into()),
+        Some(normalizer()?),
+        Some(pre_tokenizer()?),
+        vec![added(START), added(END)],
+    )?;
     Ok(Parts {
         backend: Backend::Library(Box::new(library)),
         kind: TokenizerKind::ClipBpe,

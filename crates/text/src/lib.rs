@@ -16,6 +16,7 @@ mod folder;
 mod json;
 mod library;
 mod options;
+mod pieces;
 mod sentencepiece;
 mod tokenizer;
 

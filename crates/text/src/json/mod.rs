@@ -7,6 +7,7 @@
 mod components;
 mod model;
 mod template;
+mod unigram;
 
 use serde::Deserialize;
 use tokenizers::AddedToken;
@@ -19,6 +20,7 @@ use crate::{SpecialIds, TextError, TokenizerKind, WordPieceRules};
 use components::{NormalizerSpec, PreTokenizerSpec};
 use model::{Model, ModelSpec};
 use template::ProcessorSpec;
+pub(crate) use unigram::Unigram;
 
 /// In bytes; XLM-R's has 17 million.
 pub(crate) const LARGEST: u64 = 64 << 20;
@@ -58,11 +60,11 @@ pub(crate) fn read(bytes: &[u8], rules: WordPieceRules) -> Result<Parts, TextErr
     let (prefix, suffix) = file.post_processor.as_ref().and_then(ProcessorSpec::around).ok_or_else(|| {
         TextError::invalid("`post_processor`", "without special tokens", "a template that opens and closes the text with one")
     })?;
-    let Model { wrapper, highest_id, unknown } = file.model.build()?;
+    let Model { model, highest_id, unknown } = file.model.build()?;
     let normalizer = file.normalizer.map(NormalizerSpec::build).transpose()?;
     let pre_tokenizer = file.pre_tokenizer.map(PreTokenizerSpec::build).transpose()?;
     let tokens = file.added_tokens.iter().map(|added| added.token.clone()).collect();
-    let library = LibraryTokenizer::new(wrapper, normalizer, pre_tokenizer, tokens)?;
+    let library = LibraryTokenizer::new(model, normalizer, pre_tokenizer, tokens)?;
     for AddedSpec { id, token } in &file.added_tokens {
         if library.id(&token.content) != Some(*id) {
             let found = format!("`{}` with id {id}", token.content.escape_debug());

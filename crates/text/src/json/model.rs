@@ -1,20 +1,19 @@
 //! The three models of `tokenizer.json`, checked before the library builds them.
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use tokenizers::models::ModelWrapper;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::models::unigram::Unigram;
 use tokenizers::models::wordpiece::WordPiece;
 
-use super::HIGHEST_ID;
+use super::{HIGHEST_ID, Unigram};
 use crate::clip::byte_pairs;
+use crate::library::LibraryModel;
+use crate::pieces::{LONGEST_PIECE, Pieces};
 use crate::{TextError, TokenizerKind};
 
-/// In bytes; bounds the time that Unigram spends at each position of a text.
-const LONGEST_PIECE: usize = 1024;
 /// Bounds the time that WordPiece, which is quadratic in it, spends on a word.
 const LONGEST_WORD: usize = 1024;
 
@@ -65,12 +64,17 @@ enum Merge {
 /// A list of pieces with scores (Unigram) or ids by token (the others).
 enum Vocabulary {
     Ids(HashMap<String, u32>),
-    Scores(Vec<(String, f64)>),
+    Scores(Pieces, Vec<f64>),
 }
 
-/// What the library made of it.
+/// A piece as the file spells it, without a copy where it has no escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Spelled<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What was made of it.
 pub(super) struct Model {
-    pub wrapper: ModelWrapper,
+    pub model: LibraryModel,
     pub highest_id: u32,
     pub unknown: u32,
 }
@@ -80,7 +84,7 @@ impl ModelSpec {
     pub(super) fn kind(&self) -> TokenizerKind {
         match (self.named, &self.vocab, &self.merges) {
             (Some(ModelType::Bpe), ..) | (None, Vocabulary::Ids(_), Some(_)) => TokenizerKind::ClipBpe,
-            (Some(ModelType::Unigram), ..) | (None, Vocabulary::Scores(_), _) => TokenizerKind::Unigram,
+            (Some(ModelType::Unigram), ..) | (None, Vocabulary::Scores(..), _) => TokenizerKind::Unigram,
             (Some(ModelType::WordPiece), ..) | (None, Vocabulary::Ids(_), None) => TokenizerKind::WordPiece,
         }
     }
@@ -92,7 +96,7 @@ impl ModelSpec {
                 Some(&highest) if highest > HIGHEST_ID => Err(TextError::invalid("an id", highest.to_string(), "at most 16777216")),
                 _ => Ok(ids),
             },
-            Vocabulary::Scores(_) => Err(TextError::invalid("the vocabulary", "a list", "ids by token")),
+            Vocabulary::Scores(..) => Err(TextError::invalid("the vocabulary", "a list", "ids by token")),
         }
     }
 
@@ -121,7 +125,7 @@ impl ModelSpec {
         }
         let ids = self.into_map()?;
         let (highest_id, unknown) = (highest(&ids), unknown_id(&ids, unknown.as_deref())?);
-        Ok(Model { wrapper: byte_pairs(ids, merges, builder)?.into(), highest_id, unknown })
+        Ok(Model { model: LibraryModel::Library(byte_pairs(ids, merges, builder)?.into()), highest_id, unknown })
     }
 
     fn word_piece(mut self) -> Result<Model, TextError> {
@@ -135,21 +139,19 @@ impl ModelSpec {
         let (highest_id, unknown) = (highest(&ids), unknown_id(&ids, Some(&token))?);
         let builder = WordPiece::builder().vocab(ids.into_iter().collect::<Vocab>()).max_input_chars_per_word(longest);
         let model = builder.unk_token(token).continuing_subword_prefix(prefix).build().map_err(TextError::library("the vocabulary"))?;
-        Ok(Model { wrapper: model.into(), highest_id, unknown })
+        Ok(Model { model: LibraryModel::Library(model.into()), highest_id, unknown })
     }
 
     fn unigram(self) -> Result<Model, TextError> {
-        let Vocabulary::Scores(pieces) = self.vocab else {
+        let Vocabulary::Scores(pieces, scores) = self.vocab else {
             return Err(TextError::invalid("the vocabulary", "an object", "a list of pieces with scores"));
         };
-        // An empty piece would let the library walk in place for ever.
-        if let Some(at) = pieces.iter().position(|(piece, _)| piece.is_empty() || piece.len() > LONGEST_PIECE) {
-            return Err(TextError::invalid("a piece", format!("{} bytes long (piece {at})", pieces[at].0.len()), "1 to 1024 bytes"));
-        }
-        let highest_id = pieces.len().saturating_sub(1) as u32;
-        let unknown = self.unk_id.ok_or_else(|| TextError::invalid("`unk_id`", "missing", "the number of a piece"))? as u32;
-        let model = Unigram::from(pieces, self.unk_id, self.byte_fallback).map_err(TextError::library("the vocabulary"))?;
-        Ok(Model { wrapper: model.into(), highest_id, unknown })
+        let found = self.unk_id.map_or("missing".to_owned(), |id| format!("{id} of {} pieces", pieces.len()));
+        let unknown =
+            self.unk_id.filter(|&id| id < pieces.len()).ok_or_else(|| TextError::invalid("`unk_id`", found, "the number of a piece"))?;
+        let highest_id = (pieces.len() - 1) as u32;
+        let model = Unigram::new(pieces, scores, unknown as u32, self.byte_fallback);
+        Ok(Model { model: LibraryModel::Unigram(model), highest_id, unknown: unknown as u32 })
     }
 }
 
@@ -196,11 +198,16 @@ impl<'de> Deserialize<'de> for Vocabulary {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vocabulary, A::Error> {
-                let mut scores = Vec::new();
-                while let Some(piece) = list.next_element()? {
-                    scores.push(piece);
+                let (mut pieces, mut scores) = (Pieces::default(), Vec::new());
+                while let Some((Spelled(piece), score)) = list.next_element()? {
+                    if piece.is_empty() || piece.len() > LONGEST_PIECE {
+                        let found = format!("piece {} is {} bytes long, wanted 1 to {LONGEST_PIECE} bytes", pieces.len(), piece.len());
+                        return Err(A::Error::custom(found));
+                    }
+                    pieces.push(&piece);
+                    scores.push(score);
                 }
-                Ok(Vocabulary::Scores(scores))
+                Ok(Vocabulary::Scores(pieces, scores))
             }
         }
         deserializer.deserialize_any(Either)

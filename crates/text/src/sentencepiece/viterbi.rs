@@ -3,31 +3,22 @@
 //! Follows `Model::EncodeOptimized` of sentencepiece 0.2.3: scores are added in single precision, the first of
 //! equals wins, and beyond ±100,000 all open scores are moved back towards zero. Double precision would be better
 //! arithmetic and other ids: ten of the golden lines tell the two apart. Time is linear in the text: no piece is longer than [`LONGEST_PIECE`].
-use std::collections::HashSet;
-
 use super::proto::{Piece, PieceKind};
 use crate::TextError;
+use crate::pieces::{LONGEST_PIECE, Pieces};
 
 /// What an unknown character costs more than the worst piece.
 const UNKNOWN_PENALTY: f32 = 10.0;
 /// Where scores are moved back to zero.
 const RESET: f32 = 100_000.0;
-/// In bytes; XLM-R's longest piece has 48.
-const LONGEST_PIECE: usize = 1024;
 
 /// A vocabulary ready to cut.
 #[derive(Debug)]
 pub(super) struct Lattice {
-    /// Sorted by bytes.
-    pieces: Vec<Entry>,
+    pieces: Pieces,
+    /// Of each piece; `None` if it stands for no text.
+    scores: Vec<Option<f32>>,
     unknown_score: f32,
-}
-
-#[derive(Debug)]
-struct Entry {
-    bytes: Box<[u8]>,
-    id: u32,
-    score: f32,
 }
 
 /// The best way to reach a position of the text.
@@ -41,34 +32,23 @@ struct Node {
 }
 
 impl Lattice {
-    /// Sorts and checks the pieces; their order gives their ids.
-    pub(super) fn new(pieces: Vec<Piece>) -> Result<Self, TextError> {
-        check_first(&pieces)?;
-        let mut lowest = f32::MAX;
-        let mut entries = Vec::with_capacity(pieces.len());
-        let mut seen = HashSet::with_capacity(pieces.len());
-        for (id, piece) in pieces.iter().enumerate() {
-            if !piece.score.is_finite() || piece.text.is_empty() || piece.text.len() > LONGEST_PIECE {
-                let found = format!("{} bytes with score {} (piece {id})", piece.text.len(), piece.score);
+    /// Checks the pieces; their order gives their ids.
+    pub(super) fn new(list: Vec<Piece>) -> Result<Self, TextError> {
+        check_first(&list)?;
+        let (mut pieces, mut scores) = (Pieces::default(), Vec::with_capacity(list.len()));
+        for (id, Piece { text, score, kind }) in list.iter().enumerate() {
+            if !score.is_finite() || text.is_empty() || text.len() > LONGEST_PIECE {
+                let found = format!("{} bytes with score {score} (piece {id})", text.len());
                 return Err(TextError::invalid("a piece", found, "1 to 1024 bytes with a finite score"));
             }
-            if !seen.insert(piece.text.as_str()) {
-                return Err(TextError::invalid(
-                    "a piece",
-                    format!("a second `{}` (piece {id})", piece.text.escape_debug()),
-                    "distinct pieces",
-                ));
+            if pieces.push(text).is_some() {
+                return Err(TextError::invalid("a piece", format!("a second `{}` (piece {id})", text.escape_debug()), "distinct pieces"));
             }
-            if piece.kind == PieceKind::Normal {
-                lowest = lowest.min(piece.score);
-                entries.push(Entry { bytes: piece.text.as_bytes().into(), id: id as u32, score: piece.score });
-            }
+            scores.push((*kind == PieceKind::Normal).then_some(*score));
         }
-        if entries.is_empty() {
-            return Err(TextError::invalid("the pieces", "special ones alone", "some that spell text"));
-        }
-        entries.sort_unstable_by(|a, b| a.bytes.cmp(&b.bytes));
-        Ok(Self { pieces: entries, unknown_score: lowest - UNKNOWN_PENALTY })
+        let lowest = scores.iter().flatten().copied().reduce(f32::min);
+        let lowest = lowest.ok_or_else(|| TextError::invalid("the pieces", "special ones alone", "some that spell text"))?;
+        Ok(Self { pieces, scores, unknown_score: lowest - UNKNOWN_PENALTY })
     }
 
     /// The pieces of `text` in order; a run of unknown characters is one `None`.
@@ -83,11 +63,12 @@ impl Lattice {
             }
             let here = nodes[start].score;
             let mut single = false;
-            for entry in self.prefixes(&text.as_bytes()[start..]) {
-                let end = start + entry.bytes.len();
-                reach(&mut nodes[end], Some(entry.id), start, entry.score + here);
+            for (length, piece) in self.pieces.prefixes(&text[start..]) {
+                let Some(score) = self.scores[piece as usize] else { continue };
+                let end = start + length;
+                reach(&mut nodes[end], Some(piece), start, score + here);
                 frontier = frontier.max(end);
-                single |= entry.bytes.len() == c.len_utf8();
+                single |= length == c.len_utf8();
             }
             if !single {
                 let end = start + c.len_utf8();
@@ -106,23 +87,6 @@ impl Lattice {
         }
         pieces.reverse();
         pieces
-    }
-
-    /// The pieces that `bytes` starts with, shortest first.
-    fn prefixes(&self, bytes: &[u8]) -> impl Iterator<Item = &Entry> {
-        let mut range = &self.pieces[..];
-        bytes
-            .iter()
-            .enumerate()
-            .map_while(move |(depth, byte)| {
-                // All of `range` agree with `bytes` up to `depth`, so they are sorted by the byte there.
-                let at = |entry: &Entry| entry.bytes.get(depth).copied();
-                let from = range.partition_point(|entry| at(entry) < Some(*byte));
-                let to = from + range[from..].partition_point(|entry| at(entry) == Some(*byte));
-                range = &range[from..to];
-                (!range.is_empty()).then(|| range.first().filter(|entry| entry.bytes.len() == depth + 1))
-            })
-            .flatten()
     }
 }
 
