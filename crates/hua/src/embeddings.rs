@@ -2,7 +2,7 @@
 //!
 //! Every row has length one, so that a dot product is a cosine. Vectors of two models are never compared: each [`Embeddings`]
 //! carries its model's fingerprint.
-use hua_kernels::{Cores, Epilogue, Isa, Part, product};
+use hua_kernels::{Cores, Epilogue, Isa, PartUnpacked as Part, product_unpacked as product};
 
 use crate::Error;
 

@@ -2,7 +2,7 @@
 //! ViT-B/16 and of a short text, best of several rounds, beside what a loop of nothing but fused multiply-adds reaches.
 use std::time::Instant;
 
-use hua_kernels::{Cores, Epilogue, Isa, Part, product};
+use hua_kernels::{Cores, Epilogue, Isa, PartUnpacked as Part, product_unpacked as product};
 
 fn main() {
     let threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);

@@ -67,21 +67,21 @@ impl Cores {
 
 /// Numbers that many tasks write to, each to a part of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+pub(crate) struct Shared<T = f32>(*mut T);
 
 // SAFETY: the pointer is only written through under the promise of `at`.
-unsafe impl Send for Shared {}
+unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl<T: Send> Sync for Shared<T> {}
 
-impl Shared {
-    pub(crate) fn new(out: &mut [f32]) -> Self {
+impl<T> Shared<T> {
+    pub(crate) fn new(out: &mut [T]) -> Self {
         Self(out.as_mut_ptr())
     }
 
     /// # Safety
     /// `index` is inside the slice it was made of, that slice is still borrowed, and no two tasks use the same numbers.
-    pub(crate) unsafe fn at(self, index: usize) -> *mut f32 {
+    pub(crate) unsafe fn at(self, index: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(index) }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::simd::{Kernel, Scalar};
+use crate::simd::{Kernel, Scalar, Simd};
 
 /// `HUA_ISA` names no instruction set of this machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +85,20 @@ impl Isa {
             #[cfg(test)]
             Kind::Wide => "wide",
         }
+    }
+
+    /// Columns of a panel of packed weights: two registers of f32.
+    pub(crate) fn panel(self) -> usize {
+        struct Lanes;
+        impl Kernel for Lanes {
+            type Output = usize;
+
+            #[inline(always)]
+            unsafe fn run<S: Simd>(self) -> usize {
+                S::LANES
+            }
+        }
+        2 * self.run(Lanes)
     }
 
     /// Runs a kernel that was compiled for this instruction set.

@@ -5,17 +5,22 @@
 //! of rows computed together, or on how the work was cut into blocks.
 mod attention;
 mod cores;
+mod dots;
 mod file;
+mod int8;
 mod isa;
 mod math;
+mod packed;
 mod product;
 mod rows;
 mod simd;
 
 pub use attention::{Attention, Heads, Span, attention};
 pub use cores::{Cores, PoolError};
+pub use dots::{PartUnpacked, product_unpacked};
 pub use file::MappedFile;
 pub use isa::{Isa, IsaError};
 pub use math::{Activation, activate};
+pub use packed::{AlignedBytes, Layout, Packed, Precision, PrecisionError, Values, pack};
 pub use product::{Epilogue, Part, product};
 pub use rows::{l2_normalize, layer_norm};

@@ -1,6 +1,9 @@
 //! Runs a plan on the items of a batch, a part of them at a time.
 use hua_graph::{Kind, Mask, Param, Pick};
-use hua_kernels::{Attention, Cores, Epilogue, Heads, Part, Span, activate, attention, l2_normalize, layer_norm, product};
+use hua_kernels::{
+    Attention, Cores, Epilogue, Heads, PartUnpacked as Part, Span, activate, attention, l2_normalize, layer_norm,
+    product_unpacked as product,
+};
 
 use super::conv;
 use super::numbers::Numbers;

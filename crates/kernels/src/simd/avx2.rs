@@ -21,6 +21,7 @@ impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 3;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
@@ -33,6 +34,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_first(at: *const f32, n: usize) -> __m256 {
         unsafe { _mm256_maskload_ps(at, mask8(n)) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(at: *const u16) -> [__m256; 2] {
+        unsafe {
+            let words = _mm256_loadu_si256(at.cast());
+            let seconds = _mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(words)), _mm256_castsi256_ps(seconds)]
+        }
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, v: __m256) {

@@ -13,6 +13,7 @@ impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
     const TILE_ROWS: usize = 6;
+    const ROWS: usize = 14;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {
@@ -25,6 +26,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_first(at: *const f32, n: usize) -> __m512 {
         unsafe { _mm512_maskz_loadu_ps((1u16 << n) - 1, at) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(at: *const u16) -> [__m512; 2] {
+        unsafe {
+            let words = _mm512_loadu_si512(at.cast());
+            let seconds = _mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)), _mm512_castsi512_ps(seconds)]
+        }
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, v: __m512) {

@@ -34,11 +34,15 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Rows of x in a tile of a product, at most 6: with 4 rows of w, as many sums as there are registers for.
     const TILE_ROWS: usize;
+    /// Rows of x in a tile of a product with packed weights, at most 14: with a panel, as many sums as there are registers for.
+    const ROWS: usize;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(at: *const f32) -> Self::V;
     /// The first `n`, and zeros.
     unsafe fn load_first(at: *const f32, n: usize) -> Self::V;
+    /// As many words of two bf16 each: their first ones and their second ones.
+    unsafe fn load_pairs(at: *const u16) -> [Self::V; 2];
     unsafe fn store(at: *mut f32, v: Self::V);
     unsafe fn store_first(at: *mut f32, n: usize, v: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;

@@ -18,6 +18,7 @@ impl<const LANES: usize, const TILE_ROWS: usize> Simd for Plain<LANES, TILE_ROWS
     type V = [f32; LANES];
     const LANES: usize = LANES;
     const TILE_ROWS: usize = TILE_ROWS;
+    const ROWS: usize = if LANES > 8 { 14 } else { 2 };
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {
@@ -32,6 +33,11 @@ impl<const LANES: usize, const TILE_ROWS: usize> Simd for Plain<LANES, TILE_ROWS
     unsafe fn load_first(at: *const f32, n: usize) -> Self::V {
         // SAFETY: only lanes below `n` are read.
         each(|i| if i < n { unsafe { at.add(i).read() } } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(at: *const u16) -> [Self::V; 2] {
+        // SAFETY: the caller's promise.
+        [0, 1].map(|half| each(|i| f32::from_bits(u32::from(unsafe { at.add(2 * i + half).read() }) << 16)))
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, v: Self::V) {

@@ -1,0 +1,338 @@
+//! Weights as the products read them: packed into panels of columns, in one of three kinds of numbers.
+//!
+//! A panel holds `NR` output channels (two registers of f32: 16, or 32 with AVX-512), one step of the inner dimension after the
+//! other, so that a tile of a product reads one run of bytes from beginning to end. Panels begin on a cache line; channels that
+//! the last panel lacks are zeros.
+//!
+//! | precision | a panel |
+//! | --- | --- |
+//! | f32 | `[inner][NR]` |
+//! | bf16 | `[inner / 2, rounded up][NR][2]`: two steps of a channel are one word, as `vdpbf16ps` wants them |
+//! | int8 | `[inner / 4, rounded up to even][NR][4]`, then `[NR]` scales (f32) and `[NR]` sums of the channel's integers (i32) |
+//!
+//! The bytes depend on the weights and the layout alone, so that they can be kept in a file.
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr;
+
+use crate::cores::Shared;
+use crate::{Cores, Isa, int8};
+
+/// The numbers that the weights of products are kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Weights rounded to bf16; sums in f32. Where the machine multiplies bf16, inputs are rounded too.
+    Bf16,
+    /// f32 throughout.
+    F32,
+    /// Weights in 8 bits, one scale for each output channel; inputs in 8 bits, one scale and zero point for each row.
+    Int8,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
+
+    /// `f32`, `bf16` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bf16 => "bf16",
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is no precision's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no precision; there are `f32`, `bf16` and `int8`", .found.escape_debug())]
+pub struct PrecisionError {
+    found: String,
+}
+
+impl FromStr for Precision {
+    type Err = PrecisionError;
+
+    fn from_str(name: &str) -> Result<Self, PrecisionError> {
+        Self::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| PrecisionError { found: name.to_owned() })
+    }
+}
+
+/// How a weight `[out, inner]` lies when it is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    precision: Precision,
+    out: usize,
+    inner: usize,
+    /// Channels of a panel.
+    panel: usize,
+}
+
+impl Layout {
+    /// The layout of a weight `[out, inner]` for an instruction set.
+    ///
+    /// # Panics
+    /// If `inner` is 0, or if so many weights cannot be counted.
+    pub fn new(isa: Isa, precision: Precision, out: usize, inner: usize) -> Self {
+        assert!(inner > 0, "a weight of {out} rows of nothing");
+        let layout = Self { precision, out, inner, panel: isa.panel() };
+        // Twice as many as are needed, so that no sum that follows overflows.
+        let most = out.checked_add(layout.panel).and_then(|n| n.checked_mul(inner.checked_add(16)?)).and_then(|n| n.checked_mul(8));
+        assert!(most.is_some(), "a weight of {out} rows of {inner}");
+        layout
+    }
+
+    /// Bytes of the packed weight.
+    pub fn bytes(self) -> usize {
+        self.panels() * self.panel_bytes()
+    }
+
+    /// Kind of numbers.
+    pub fn precision(self) -> Precision {
+        self.precision
+    }
+
+    /// Output channels.
+    pub fn out(self) -> usize {
+        self.out
+    }
+
+    /// Weights of a channel.
+    pub fn inner(self) -> usize {
+        self.inner
+    }
+
+    /// Channels of a panel.
+    pub(crate) fn panel(self) -> usize {
+        self.panel
+    }
+
+    /// How many panels there are.
+    pub(crate) fn panels(self) -> usize {
+        self.out.div_ceil(self.panel)
+    }
+
+    /// Bytes of a panel: a multiple of a cache line.
+    pub(crate) fn panel_bytes(self) -> usize {
+        match self.precision {
+            Precision::Bf16 => self.inner.div_ceil(2) * self.panel * 4,
+            Precision::F32 => self.inner * self.panel * 4,
+            Precision::Int8 => int8::inner(self.inner) * self.panel + self.panel * 8,
+        }
+    }
+}
+
+/// Numbers of a weight `[out, inner]` as a checkpoint stores them.
+#[derive(Clone, Copy, Debug)]
+pub enum Values<'a> {
+    /// The upper halves of f32.
+    Bf16(&'a [u16]),
+    /// IEEE half precision.
+    F16(&'a [u16]),
+    /// Single precision.
+    F32(&'a [f32]),
+}
+
+impl Values<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Bf16(values) | Self::F16(values) => values.len(),
+            Self::F32(values) => values.len(),
+        }
+    }
+
+    /// Those from `start` on, as many as `to` holds.
+    fn widen(self, start: usize, to: &mut [f32]) {
+        match self {
+            Self::Bf16(values) => to.iter_mut().zip(&values[start..]).for_each(|(to, &x)| *to = f32::from_bits(u32::from(x) << 16)),
+            Self::F16(values) => to.iter_mut().zip(&values[start..]).for_each(|(to, &x)| *to = from_f16(x)),
+            Self::F32(values) => to.copy_from_slice(&values[start..][..to.len()]),
+        }
+    }
+}
+
+/// A half as f32, exactly.
+fn from_f16(x: u16) -> f32 {
+    let (sign, rest) = (u32::from(x & 0x8000) << 16, u32::from(x & 0x7fff) << 13);
+    // The exponent is 112 too small; infinities and what is no number have the greatest instead.
+    let wide = if rest >= 0x0f80_0000 { f32::from_bits(rest | 0x7f80_0000) } else { f32::from_bits(rest) * 2f32.powi(112) };
+    f32::from_bits(wide.to_bits() | sign)
+}
+
+/// The nearest bf16, of two the even one.
+pub(crate) fn to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return (bits >> 16) as u16 | 0x40;
+    }
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+}
+
+/// Packs a weight: `to` becomes what [`Packed::new`] takes.
+///
+/// # Panics
+/// If a length does not fit the layout, or the layout not the instruction set.
+pub fn pack(cores: &Cores, layout: Layout, weight: Values<'_>, to: &mut [u8]) {
+    let Layout { out, inner, panel, .. } = layout;
+    assert_eq!(weight.len(), out * inner, "a weight of {out} rows of {inner}");
+    assert_eq!(to.len(), layout.bytes(), "room for {layout:?}");
+    let bytes = layout.panel_bytes();
+    let shared = Shared::new(to);
+    cores.each(layout.panels(), |i| {
+        // SAFETY: `to` has as many bytes as there are panels, and each is one task's.
+        let to = unsafe { std::slice::from_raw_parts_mut(shared.at(i * bytes), bytes) };
+        to.fill(0);
+        let mut row = vec![0.0; inner];
+        for n in 0..panel.min(out - i * panel) {
+            weight.widen((i * panel + n) * inner, &mut row);
+            match layout.precision {
+                Precision::Bf16 => place(&row, n, panel, 2, to, |x| to_bf16(x).to_ne_bytes()),
+                Precision::F32 => place(&row, n, panel, 1, to, f32::to_ne_bytes),
+                Precision::Int8 => {
+                    let mut integers = vec![0; inner];
+                    let scale = int8::quantise_channel(&row, &mut integers);
+                    place(&integers, n, panel, 4, to, i8::to_ne_bytes);
+                    let sum: i32 = integers.iter().map(|&x| i32::from(x)).sum();
+                    let after = &mut to[int8::inner(inner) * panel..];
+                    after[n * 4..][..4].copy_from_slice(&scale.to_ne_bytes());
+                    after[(panel + n) * 4..][..4].copy_from_slice(&sum.to_ne_bytes());
+                }
+            }
+        }
+    });
+}
+
+/// Puts a channel into its column of a panel, `group` numbers side by side.
+fn place<T: Copy, const N: usize>(row: &[T], column: usize, panel: usize, group: usize, to: &mut [u8], bytes: impl Fn(T) -> [u8; N]) {
+    for (step, numbers) in row.chunks(group).enumerate() {
+        for (i, &x) in numbers.iter().enumerate() {
+            to[((step * panel + column) * group + i) * N..][..N].copy_from_slice(&bytes(x));
+        }
+    }
+}
+
+/// A packed weight: a view of bytes that [`pack`] made.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    layout: Layout,
+    bytes: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    /// # Panics
+    /// If the bytes are not as many as the layout says, or do not begin on a cache line (64 bytes).
+    pub fn new(layout: Layout, bytes: &'a [u8]) -> Self {
+        assert_eq!(bytes.len(), layout.bytes(), "bytes of {layout:?}");
+        assert!(bytes.is_empty() || bytes.as_ptr().addr().is_multiple_of(64), "a packed weight begins on a cache line");
+        Self { layout, bytes }
+    }
+
+    /// How it lies.
+    pub fn layout(self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+/// Bytes that begin on a cache line (64 bytes), zeros at first: packed weights that no file holds.
+#[derive(Debug, Default)]
+pub struct AlignedBytes {
+    /// A map of no file, so that large ones begin on a page and cost nothing before they are written.
+    map: Option<memmap2::MmapMut>,
+}
+
+impl AlignedBytes {
+    /// `len` zeros.
+    ///
+    /// # Panics
+    /// If the system has no memory left.
+    pub fn new(len: usize) -> Self {
+        let map = (len > 0).then(|| memmap2::MmapMut::map_anon(len).expect("the system has memory"));
+        #[cfg(target_os = "linux")]
+        if let Some(map) = &map {
+            // Fewer pages to look up where weights stream from memory; a wish that may be refused.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Self { map }
+    }
+}
+
+impl Deref for AlignedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+}
+
+impl DerefMut for AlignedBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.map.as_deref_mut().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_and_bf16_are_what_ieee_says() {
+        for (bits, wanted) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f32.powi(-24)), (0x8000, -0.0)] {
+            assert_eq!(from_f16(bits).to_bits(), f32::to_bits(wanted));
+        }
+        assert_eq!(from_f16(0x7c00), f32::INFINITY);
+        assert!(from_f16(0xfe00).is_nan());
+        // Half way: to the even one.
+        for (bits, wanted) in
+            [(0x3f80_8000, 0x3f80), (0x3f81_8000, 0x3f82), (0x3f80_8001, 0x3f81), (0x7f7f_ffff, 0x7f80), (0xff80_0000, 0xff80)]
+        {
+            assert_eq!(to_bf16(f32::from_bits(bits)), wanted);
+        }
+        assert!(f32::from_bits(u32::from(to_bf16(f32::from_bits(0x7f80_0001))) << 16).is_nan());
+    }
+
+    #[test]
+    fn the_same_weights_give_the_same_bytes_whatever_they_were_stored_in() {
+        for isa in Isa::available() {
+            for precision in Precision::ALL {
+                let layout = Layout::new(isa, precision, 37, 21);
+                // Numbers that all three can hold.
+                let exact: Vec<f32> = (0..37 * 21).map(|i| ((i * 7919) % 255) as f32 / 128.0 - 1.0).collect();
+                let bf16: Vec<u16> = exact.iter().map(|&x| to_bf16(x)).collect();
+                let f16: Vec<u16> = exact.iter().map(|&x| half(x)).collect();
+                let packed = [Values::F32(&exact), Values::Bf16(&bf16), Values::F16(&f16)].map(|values| {
+                    [1, 3].map(|threads| {
+                        let mut bytes = AlignedBytes::new(layout.bytes());
+                        bytes.fill(7);
+                        pack(&Cores::new(threads, isa).unwrap(), layout, values, &mut bytes);
+                        bytes.to_vec()
+                    })
+                });
+                assert!(packed.iter().flatten().all(|bytes| *bytes == packed[0][0]), "{isa:?} {precision}");
+            }
+        }
+    }
+
+    /// Of numbers that a half holds.
+    fn half(x: f32) -> u16 {
+        let wanted = (0..=u16::MAX).find(|&bits| from_f16(bits).to_bits() == x.to_bits());
+        wanted.unwrap()
+    }
+
+    #[test]
+    fn precisions_have_names() {
+        for precision in Precision::ALL {
+            assert_eq!(precision.name().parse(), Ok(precision));
+        }
+        assert_eq!(Precision::from_str("f16").unwrap_err().to_string(), "`f16` is no precision; there are `f32`, `bf16` and `int8`");
+    }
+}
