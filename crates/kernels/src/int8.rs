@@ -1,53 +1,55 @@
-//! int8: how channels of weights and rows of inputs become integers, and the tile that multiplies them.
+//! int8: weights and inputs of 8 bits, sums in integers, so that they are the same on every instruction set.
 //!
-//! A row of inputs is 8 bits without sign, with a scale and a zero point of its own; a channel of weights 8 bits with sign, with a
-//! scale. `y = sx · sw · (Σ x w - zx · Σ w)`, the sums in integers, so that they are the same on every instruction set.
+//! A row of inputs is bytes without sign, with a scale and a zero point of its own (`int8/inputs.rs`); a channel of weights is bytes
+//! with sign, with a scale (`int8/weights.rs`). `y = (Σ x w - zx · Σ w) · (sx · sw)`: the sums are exact (`int8/dots.rs`), and what
+//! follows is one conversion and two multiplications in single precision, never fused.
+mod dots;
+mod inputs;
+mod weights;
+
+use crate::Isa;
 use crate::product::{Cuts, Format};
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
+use dots::Bytes;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use dots::{Avx2, Avx512};
+pub(crate) use dots::{Plain, Tile};
+
+/// Weights of a channel at most: 255 times what the bound of `weights.rs` allows for so many still fits 32 bits.
+pub(crate) const MOST_INNER: usize = 1 << 17;
 
 /// Weights of a channel in memory: whole groups of 8, of zeros at the end.
 pub(crate) fn inner(inner: usize) -> usize {
     inner.next_multiple_of(8)
 }
 
-/// Makes a channel of weights integers, and returns its scale.
-///
-/// Two products of a byte with a weight must not overflow 16 bits, nor two such sums: of the weights k, k + 1, k + 4, k + 5 of each
-/// group of 8, and of the others, the positive ones sum to at most 128, and the negative ones to at least -128.
-pub(crate) fn quantise_channel(row: &[f32], to: &mut [i8]) -> f32 {
-    let most = row.iter().fold(0f32, |most, x| most.max(x.abs()));
-    let mut scale = most / 127.0;
-    if scale < f32::MIN_POSITIVE || !scale.is_finite() {
-        to.fill(0);
-        return if scale.is_finite() { 0.0 } else { f32::NAN };
+/// Makes a channel of weights bytes, and returns its scale.
+pub(crate) fn quantise_channel(isa: Isa, row: &[f32], to: &mut [i8]) -> f32 {
+    struct Channel<'a>(&'a [f32], &'a mut [i8]);
+    impl Kernel for Channel<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> f32 {
+            weights::quantise(self.0, self.1)
+        }
     }
-    loop {
-        for (to, x) in to.iter_mut().zip(row) {
-            *to = (x / scale).round_ties_even() as i8;
-        }
-        let mut worst = 128;
-        for group in to.chunks(8) {
-            for half in [[0, 1, 4, 5], [2, 3, 6, 7]] {
-                let weights = half.map(|i| i32::from(group.get(i).copied().unwrap_or(0)));
-                worst = worst.max(weights.iter().filter(|&&w| w > 0).sum()).max(-weights.iter().filter(|&&w| w < 0).sum::<i32>());
-            }
-        }
-        if worst <= 128 {
-            return scale;
-        }
-        scale *= (worst as f32 / 128.0).max(1.001);
-    }
+    isa.run(Channel(row, to))
 }
 
 /// Rows and panels of int8. A prepared row is its bytes, as many as [`inner`] says, then its scale (f32) and zero point (i32).
 pub(crate) struct Int8;
 
+/// Bytes of the scale and the zero point of a row. They also keep rows from beginning in the same sets of the cache.
+const AFTER_ROW: usize = 8;
+
 impl<S: Simd> Format<S> for Int8 {
-    const ROWS: usize = 4;
-    const CUT: usize = 1024;
+    const ROWS: usize = S::Bytes::ROWS;
+    /// It is not cut.
+    const CUT: usize = MOST_INNER;
 
     fn row_bytes(inner: usize, _cuts: Cuts) -> usize {
-        self::inner(inner) + 8
+        self::inner(inner) + AFTER_ROW
     }
 
     #[inline(always)]
@@ -56,19 +58,14 @@ impl<S: Simd> Format<S> for Int8 {
         for row in 0..rows {
             // SAFETY: the caller's promise.
             let (x, to) = unsafe {
-                let to = to.add(row * (bytes + 8));
-                (std::slice::from_raw_parts(x.add(row * inner), inner), std::slice::from_raw_parts_mut(to, bytes + 8))
+                let to = to.add(row * (bytes + AFTER_ROW));
+                (std::slice::from_raw_parts(x.add(row * inner), inner), std::slice::from_raw_parts_mut(to, bytes + AFTER_ROW))
             };
-            let (low, high) = x.iter().fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
-            let scale = (high - low) / 255.0;
-            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            let zero = (-low * inverse).round_ties_even();
-            for (to, x) in to.iter_mut().zip(x) {
-                *to = ((x * inverse).round_ties_even() + zero).clamp(0.0, 255.0) as u8;
-            }
-            to[inner..bytes].fill(0);
-            to[bytes..][..4].copy_from_slice(&scale.to_ne_bytes());
-            to[bytes + 4..].copy_from_slice(&(zero as i32).to_ne_bytes());
+            let (to, after) = to.split_at_mut(bytes);
+            to[inner..].fill(0);
+            let (scale, zero) = inputs::quantise(x, to);
+            after[..4].copy_from_slice(&scale.to_ne_bytes());
+            after[4..].copy_from_slice(&zero.to_ne_bytes());
         }
     }
 
@@ -80,43 +77,47 @@ impl<S: Simd> Format<S> for Int8 {
         cuts: Cuts,
         cut: usize,
         sums: *mut f32,
-        _ahead: *const u8,
-        _step: usize,
+        ahead: *const u8,
+        step: usize,
     ) {
         let bytes = self::inner(inner);
-        let (start, end) = (cut * cuts.len, bytes.min((cut + 1) * cuts.len));
         let width = 2 * S::LANES;
-        let sums = sums.cast::<i32>();
-        for m in 0..M {
-            for n in 0..width {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let mut sum = if cut > 0 { sums.add(m * width + n).read() } else { 0 };
-                    for k in start..end {
-                        let w = panel.add((k / 4 * width + n) * 4 + k % 4).cast::<i8>().read();
-                        sum += i32::from(x.add(m * (bytes + 8) + k).read()) * i32::from(w);
-                    }
-                    sums.add(m * width + n).write(sum);
-                }
-            }
+        let start = cut * cuts.len;
+        // SAFETY: the caller's promise.
+        unsafe {
+            S::Bytes::tile::<M>(Bytes {
+                x: x.add(start),
+                stride: bytes + AFTER_ROW,
+                panel: panel.add(start * width).cast(),
+                len: cuts.len.min(bytes - start),
+                sums: sums.cast(),
+                add: cut > 0,
+                ahead,
+                // `step` is for 64 bytes of weights.
+                step: step * width / 8,
+            });
         }
     }
 
     #[inline(always)]
     unsafe fn scale(x: *const u8, panel: *const u8, inner: usize, _cuts: Cuts, rows: usize, sums: *mut f32) {
+        /// Numbers that are read before as many are written, so that the compiler treats them together.
+        const TOGETHER: usize = 8;
         let bytes = self::inner(inner);
         let width = 2 * S::LANES;
-        for m in 0..rows {
-            for n in 0..width {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let of_row = x.add(m * (bytes + 8) + bytes);
-                    let (scale, zero) = (of_row.cast::<f32>().read_unaligned(), of_row.add(4).cast::<i32>().read_unaligned());
-                    let of_panel = panel.add(bytes * width);
-                    let (factor, sum) = (of_panel.cast::<f32>().add(n).read(), of_panel.cast::<i32>().add(width + n).read());
-                    let at = sums.add(m * width + n);
-                    let total = at.cast::<i32>().read() - zero * sum;
-                    at.write(scale * factor * total as f32);
+        for row in 0..rows {
+            // SAFETY: the caller's promise: a row has its scale and zero point, and a panel its scales and sums, where they are read.
+            unsafe {
+                let after_row = x.add(row * (bytes + AFTER_ROW) + bytes);
+                let (scale, zero) = (after_row.cast::<f32>().read_unaligned(), after_row.add(4).cast::<i32>().read_unaligned());
+                for column in (0..width).step_by(TOGETHER) {
+                    let scales: [f32; TOGETHER] = panel.add(bytes * width + 4 * column).cast::<[f32; TOGETHER]>().read_unaligned();
+                    let of_weights: [i32; TOGETHER] =
+                        panel.add(bytes * width + 4 * (width + column)).cast::<[i32; TOGETHER]>().read_unaligned();
+                    let at = sums.add(row * width + column);
+                    let totals: [i32; TOGETHER] = at.cast::<[i32; TOGETHER]>().read_unaligned();
+                    let y: [f32; TOGETHER] = std::array::from_fn(|i| (totals[i] - zero * of_weights[i]) as f32 * (scale * scales[i]));
+                    at.cast::<[f32; TOGETHER]>().write_unaligned(y);
                 }
             }
         }

@@ -196,7 +196,7 @@ pub fn pack(cores: &Cores, layout: Layout, weight: Values<'_>, to: &mut [u8]) {
                 Precision::F32 => place(&row, n, panel, 1, to, f32::to_ne_bytes),
                 Precision::Int8 => {
                     let mut integers = vec![0; inner];
-                    let scale = int8::quantise_channel(&row, &mut integers);
+                    let scale = int8::quantise_channel(cores.isa(), &row, &mut integers);
                     place(&integers, n, panel, 4, to, i8::to_ne_bytes);
                     let sum: i32 = integers.iter().map(|&x| i32::from(x)).sum();
                     let after = &mut to[int8::inner(inner) * panel..];

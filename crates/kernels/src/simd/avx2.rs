@@ -22,6 +22,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 3;
     const ROWS: usize = 6;
+    type Bytes = crate::int8::Avx2;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {

@@ -16,6 +16,8 @@ pub(crate) use avx512::Avx512;
 pub(crate) use plain::Plain;
 pub(crate) use plain::Scalar;
 
+use crate::int8::Tile;
+
 /// A kernel, generic over the instruction set. `run` must be `#[inline(always)]`, and call only what is: a closure that is called
 /// twice is a function of its own, without the features, and ten times as slow.
 pub(crate) trait Kernel {
@@ -36,6 +38,8 @@ pub(crate) trait Simd: Copy {
     const TILE_ROWS: usize;
     /// Rows of x in a tile of a product with packed weights, at most 14: with a panel, as many sums as there are registers for.
     const ROWS: usize;
+    /// How tiles of int8 are multiplied.
+    type Bytes: Tile;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(at: *const f32) -> Self::V;

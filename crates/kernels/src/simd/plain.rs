@@ -19,6 +19,7 @@ impl<const LANES: usize, const TILE_ROWS: usize> Simd for Plain<LANES, TILE_ROWS
     const LANES: usize = LANES;
     const TILE_ROWS: usize = TILE_ROWS;
     const ROWS: usize = if LANES > 8 { 14 } else { 2 };
+    type Bytes = crate::int8::Plain<LANES>;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {

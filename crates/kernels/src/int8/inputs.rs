@@ -1,0 +1,64 @@
+//! Rows of inputs as bytes without sign, with a scale and a zero point each, found anew for every row.
+//!
+//! A row's range is from its least number, or 0, to its greatest, or 0: 0 is exact. All ranges are cut into 255 steps, and rounding
+//! is to the nearest, of two the even one, in single precision and in plain Rust: the bytes are the same on every instruction set.
+
+/// Numbers that are treated alike, so that the compiler treats them together.
+const LANES: usize = 32;
+/// Added to a number below 2²², this leaves no bits behind the point, and the integer in the lowest bits.
+const SHIFT: f32 = 12_582_912.0;
+
+/// Makes a row bytes, and returns its scale and zero point: a number is `scale · (byte - zero)`, about. A row with numbers that are none, or infinite, is zeros with a scale that is no number, so that all products
+/// with it are none either.
+#[inline(always)]
+pub(super) fn quantise(row: &[f32], to: &mut [u8]) -> (f32, i32) {
+    let Some((low, high)) = range(row) else {
+        to.fill(0);
+        return (f32::NAN, 0);
+    };
+    // Each divided, since the greatest numbers are too far apart to be counted; a normal number, so that its inverse is one.
+    let scale = (high / 255.0 - low / 255.0).max(f32::MIN_POSITIVE);
+    let inverse = 1.0 / scale;
+    let zero = -low * inverse + SHIFT - SHIFT;
+    let pieces = row.len() / LANES * LANES;
+    for (x, to) in row[..pieces].chunks_exact(LANES).zip(to.chunks_exact_mut(LANES)) {
+        for i in 0..LANES {
+            to[i] = byte(x[i], inverse, zero);
+        }
+    }
+    for (x, to) in row[pieces..].iter().zip(&mut to[pieces..]) {
+        *to = byte(*x, inverse, zero);
+    }
+    (scale, zero as i32)
+}
+
+/// The byte of a number. The bounds hold before the zero point is added, where all numbers are near 0.
+#[inline(always)]
+fn byte(x: f32, inverse: f32, zero: f32) -> u8 {
+    let x = x * inverse;
+    let x = if x < 255.0 - zero { x } else { 255.0 - zero };
+    // Exact: both are integers, and small.
+    (x + SHIFT + zero).to_bits() as u8
+}
+
+/// The least number of a row, or 0, and the greatest, or 0; none if a number is not finite.
+#[inline(always)]
+fn range(row: &[f32]) -> Option<(f32, f32)> {
+    let (mut low, mut high, mut finite) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+    let mut add = |piece: &[f32; LANES]| {
+        for i in 0..LANES {
+            let x = piece[i];
+            low[i] = if x < low[i] { x } else { low[i] };
+            high[i] = if x > high[i] { x } else { high[i] };
+            finite[i] += 0.0 * x;
+        }
+    };
+    let (pieces, rest) = row.as_chunks::<LANES>();
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    pieces.iter().for_each(&mut add);
+    add(&last);
+    let low = low.iter().fold(0f32, |a, &b| a.min(b));
+    let high = high.iter().fold(0f32, |a, &b| a.max(b));
+    finite.iter().all(|x| *x == 0.0).then_some((low, high))
+}
