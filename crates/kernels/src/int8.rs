@@ -14,9 +14,7 @@ use dots::Bytes;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use dots::{Avx2, Avx512};
 pub(crate) use dots::{Plain, Tile};
-
-/// Weights of a channel at most: 255 times what the bound of `weights.rs` allows for so many still fits 32 bits.
-pub(crate) const MOST_INNER: usize = 1 << 17;
+use weights::MOST_INNER;
 
 /// Weights of a channel in memory: whole groups of 8, of zeros at the end.
 pub(crate) fn inner(inner: usize) -> usize {
@@ -45,7 +43,7 @@ const AFTER_ROW: usize = 8;
 
 impl<S: Simd> Format<S> for Int8 {
     const ROWS: usize = S::Bytes::ROWS;
-    /// It is not cut.
+    /// It is not cut, but for lengths that no model has.
     const CUT: usize = MOST_INNER;
 
     fn row_bytes(inner: usize, _cuts: Cuts) -> usize {
@@ -123,3 +121,6 @@ impl<S: Simd> Format<S> for Int8 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

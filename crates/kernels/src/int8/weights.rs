@@ -23,6 +23,11 @@ const BOUND: i32 = 128;
 /// The weights of each half of a group of 8: those whose products meet in one 16-bit sum.
 const HALVES: [[usize; 4]; 2] = [[0, 1, 4, 5], [2, 3, 6, 7]];
 
+/// So many weights of a channel at least keep their sums within 32 bits by the bound alone: 64 for each of them, times 255.
+pub(super) const MOST_INNER: usize = 1 << 17;
+/// The greatest sum of the weights of a channel, all without their signs.
+const MOST_SIZE: usize = i32::MAX as usize / 255;
+
 /// Makes a channel bytes, and returns the scale: a weight is its byte times the scale, about. A channel with numbers that are none,
 /// or infinite, is zeros with a scale that is no number, so that its products are none either.
 #[inline(always)]
@@ -36,12 +41,18 @@ pub(super) fn quantise(row: &[f32], to: &mut [i8]) -> f32 {
         for (to, &x) in to.iter_mut().zip(row) {
             *to = round(x * inverse) as i8;
         }
-        if greatest_sum(to) <= BOUND {
+        let excess = if row.len() > MOST_INNER { size(to) as f32 / MOST_SIZE as f32 } else { 0.0 };
+        if greatest_sum(to) <= BOUND && excess <= 1.0 {
             return scale;
         }
         // Rounding moves a sum by 2 at most, and so the scale by a hundredth or two.
-        scale *= 1.0 + 1.0 / 512.0;
+        scale *= excess.max(1.0 + 1.0 / 512.0);
     }
+}
+
+/// The sum of the weights without their signs.
+fn size(weights: &[i8]) -> usize {
+    weights.iter().map(|w| usize::from(w.unsigned_abs())).sum()
 }
 
 /// To the nearest integer, of two the even one, for numbers below 2²²: an addition leaves no bits behind the point.
