@@ -1,172 +1,288 @@
 #!/usr/bin/env python3
-"""Whole towers, hua beside onnxruntime: the same shapes, random weights, one thread, one core, in turn.
+"""Whole towers, hua beside its peers: the same shapes, random weights, equal threads, in turn.
 
-Each side is a process of its own that runs its tower once a line it is given. The sides take turns, round by round, so
-that a change of the machine's mood hits both. What is counted is the CPU time of the process (from /proc, which is
-exact while the process waits), since other work on the machine would count in wall-clock time; that is shown beside it.
-
-    python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+    pip install -r requirements.txt
     cargo build --release -p hua-exec --example bench
-    .venv/bin/python peers.py [--rounds 9] [--core 1]
+    python peers.py [--quick] [--resume] [--only REGEX]
+
+Each side is a process of its own that runs its tower once a line it is given. The sides of a cell (a tower, a length, a batch, a
+number of threads, a precision) take turns, round by round, so that a change of the machine's mood hits all of them. Every sample is
+kept: CPU time, wall-clock time, and for how long threads that could run had to wait for a core. `report.py` makes tables of them.
 """
 
 import argparse
+import contextlib
+import datetime
+import fcntl
+import importlib.metadata
 import json
 import os
 import pathlib
-import statistics
+import platform
+import re
+import select
 import subprocess
 import sys
 import time
 
-CASES = [("vit_b16", 1), ("vit_b16", 8), ("roberta_base", 1), ("roberta_base", 8)]
-GFLOP = {"vit_b16": 35.1, "roberta_base": 2.05}  # an item, all rows of all layers
+import report
+from report import PRECISIONS
+from sides import PEERS
+from towers import TOWERS
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+HOPELESS = 2.5  # times slower than the best peer: not run again in this cell, nor for this tower
+HOPEFUL = 1.15  # times slower than the best peer: still run in larger cells
 
 
-def onnx_tower(name):
-    """The tower as exporters write it: dense layers as MatMul of transposed weights, one operator for each norm and GELU."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
-
-    random = np.random.default_rng(7)
-    nodes, weights = [], []
-
-    def weight(*shape, scale=None):
-        scale = scale if scale is not None else shape[0] ** -0.5
-        values = (random.standard_normal(shape) * scale).astype(np.float32)
-        weights.append(numpy_helper.from_array(values, f"w{len(weights)}"))
-        return weights[-1].name
-
-    def constant(values):
-        weights.append(numpy_helper.from_array(np.array(values), f"w{len(weights)}"))
-        return weights[-1].name
-
-    def op(kind, *inputs, **attributes):
-        nodes.append(helper.make_node(kind, list(inputs), [f"v{len(nodes)}"], **attributes))
-        return nodes[-1].output[0]
-
-    def linear(x, n, m):
-        return op("Add", op("MatMul", x, weight(n, m)), weight(m, scale=0.3))
-
-    def norm(x, eps):
-        return op("LayerNormalization", x, weight(768, scale=1.0), weight(768, scale=0.3), axis=-1, epsilon=eps)
-
-    def heads(x):
-        return op("Reshape", x, constant(np.array([0, 0, 12, 64], np.int64)))
-
-    def attention(x):
-        q = op("Transpose", heads(linear(x, 768, 768)), perm=[0, 2, 1, 3])
-        k = op("Transpose", heads(linear(x, 768, 768)), perm=[0, 2, 3, 1])
-        v = op("Transpose", heads(linear(x, 768, 768)), perm=[0, 2, 1, 3])
-        scores = op("Mul", op("MatMul", q, k), constant(np.float32(0.125)))
-        mixed = op("Transpose", op("MatMul", op("Softmax", scores, axis=-1), v), perm=[0, 2, 1, 3])
-        return linear(op("Reshape", mixed, constant(np.array([0, 0, 768], np.int64))), 768, 768)
-
-    if name == "vit_b16":
-        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 224, 224])]
-        x = op("Conv", "x", weight(768, 3, 16, 16, scale=0.04), kernel_shape=[16, 16], strides=[16, 16])
-        x = op("Transpose", op("Reshape", x, constant(np.array([0, 768, 196], np.int64))), perm=[0, 2, 1])
-        batch = op("Shape", "x", start=0, end=1)
-        token = op("Expand", weight(1, 1, 768, scale=1.0), op("Concat", batch, constant(np.array([1, 768], np.int64)), axis=0))
-        x = op("Add", op("Concat", token, x, axis=1), weight(1, 197, 768, scale=1.0))
-        x = norm(x, 1e-5)
-        for _ in range(12):
-            x = op("Add", x, attention(norm(x, 1e-5)))
-            y = linear(norm(x, 1e-5), 768, 3072)
-            y = op("Mul", y, op("Sigmoid", op("Mul", y, constant(np.float32(1.702)))))
-            x = op("Add", x, linear(y, 3072, 768))
-        x = op("Gather", x, constant(np.int64(0)), axis=1)
-        x = op("MatMul", norm(x, 1e-5), weight(768, 512))
-        x = op("LpNormalization", x, axis=-1, p=2)
-    else:
-        inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, ["batch", "length"])]
-        x = op("Add", op("Gather", weight(1000, 768, scale=1.0), "x"), weight(1, 12, 768, scale=1.0))
-        x = norm(x, 1e-5)
-        for _ in range(12):
-            x = norm(op("Add", x, attention(x)), 1e-12)
-            y = op("Gelu", linear(x, 768, 3072), approximate="none")
-            x = norm(op("Add", x, linear(y, 3072, 768)), 1e-12)
-        x = op("Tanh", linear(op("Gather", x, constant(np.int64(0)), axis=1), 768, 768))
-    outputs = [helper.make_tensor_value_info(x, TensorProto.FLOAT, None)]
-    graph = helper.make_graph(nodes, name, inputs, outputs, weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+def cells(quick):
+    """Every cell, those that are soon measured first."""
+    towers = ["vit_b16", "roberta_base"] if quick else list(TOWERS)
+    for batch in (1, 8) if quick else (1, 8, 32):
+        for threads in (1, 2):
+            for tower in towers:
+                for length in (0,) if TOWERS[tower].patch else (12, 52):
+                    for precision in PRECISIONS:
+                        yield {"tower": tower, "length": length, "batch": batch, "threads": threads, "precision": precision}
 
 
-def serve_onnxruntime(name, batch):
-    """A line in, a run, a line out."""
-    import numpy as np
-    import onnxruntime
+def key(cell):
+    return "{tower}/{length}/b{batch}/t{threads}/{precision}".format(**cell)
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(onnx_tower(name).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(1)
-    if name == "vit_b16":
-        x = random.standard_normal((batch, 3, 224, 224)).astype(np.float32)
-    else:
-        x = random.integers(0, 1000, (batch, 12))
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        out = session.run(None, {"x": x})[0]
-        print(json.dumps({"items": len(out), "seconds": time.perf_counter() - start}), flush=True)
+
+class Failure(Exception):
+    pass
 
 
 class Side:
-    """One program under measurement."""
+    """One program under measurement. It is started with the cores it may use, and answers its first line when it is ready."""
 
-    def __init__(self, command, core):
+    def __init__(self, name, command, cores, log, limit):
+        self.name, self.notes = name, {}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
+        command = ["taskset", "-c", ",".join(map(str, cores)), *map(str, command)]
+        start = time.perf_counter()
         self.process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, env=environment
         )
-        self.cpu, self.wall = [], []
+        self.answer = b""
+        self.tell()
+        self.notes = self.ask(limit).get("notes", {})
+        self.start = {"wall": time.perf_counter() - start, "cpu": self.clocks()[0]}
 
-    def cpu_seconds(self):
-        return int(pathlib.Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
+    def tell(self):
+        try:
+            self.process.stdin.write(b"\n")
+        except BrokenPipeError:
+            raise Failure("ended") from None
 
-    def run(self, record=True):
-        before = self.cpu_seconds()
-        self.process.stdin.write("\n")
-        answer = json.loads(self.process.stdout.readline())
-        time.sleep(0.005)  # until it waits for its next line
-        if record:
-            self.cpu.append((self.cpu_seconds() - before) / answer["items"])
-            self.wall.append(answer["seconds"] / answer["items"])
+    def ask(self, limit):
+        end = time.monotonic() + limit
+        while b"\n" not in self.answer:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            if not ready:
+                raise Failure(f"no answer in {limit} s")
+            part = self.process.stdout.read(65536)
+            if not part:
+                raise Failure("ended")
+            self.answer += part
+        line, self.answer = self.answer.split(b"\n", 1)
+        return json.loads(line)
+
+    def clocks(self):
+        """Seconds that its threads ran, and that they waited for a core."""
+        ran = waited = 0
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):  # a thread may have ended
+                numbers = (task / "schedstat").read_text().split()
+                ran, waited = ran + int(numbers[0]), waited + int(numbers[1])
+        return ran / 1e9, waited / 1e9
+
+    def run(self, times, limit):
+        """Seconds an item: of CPU, by wall clock; and the share of wall-clock time that threads waited for a core."""
+        before, wall, items = self.clocks(), 0.0, 0
+        for _ in range(times):
+            self.tell()
+            answer = self.ask(limit)
+            wall, items = wall + answer["seconds"], items + answer["items"]
+        time.sleep(0.01)  # until all of its threads sleep, which may spin for a while
+        after = self.clocks()
+        return {"cpu": (after[0] - before[0]) / items, "wall": wall / items, "waited": (after[1] - before[1]) / wall}
+
+    def memory(self):
+        """MB resident now, and at most so far."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return {name: int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024 for name, field in (("now", "VmRSS"), ("peak", "VmHWM"))}
 
     def close(self):
-        self.process.stdin.close()
+        self.process.kill()
         self.process.wait()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parents[2] / "target"))
-    parser.add_argument("--hua", default=str(target / "release/examples/bench"), help="the example `bench` of hua-exec")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--core", type=int, default=1)
-    parser.add_argument("--case", help="only this tower")
-    parser.add_argument("--serve", nargs=2, metavar=("TOWER", "BATCH"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve:
-        return serve_onnxruntime(arguments.serve[0], int(arguments.serve[1]))
-    print("| tower | batch | hua: CPU ms an item | onnxruntime | hua's speed / onnxruntime's | by wall clock | hua GFLOP/s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, batch in CASES:
-        if arguments.case not in (None, name):
+def command(side, cell, arguments):
+    if side == "hua":
+        settings = ["--precision", cell["precision"], "--threads", cell["threads"]]
+        return [arguments.hua, cell["tower"], cell["batch"], cell["length"] or 12, *settings]
+    sizes = [cell["tower"], cell["batch"], cell["length"] or 12, cell["threads"]]
+    return [sys.executable, HERE / "sides.py", side, *sizes, arguments.work]
+
+
+def candidates(cell, data):
+    """The peers worth running in this cell, by what is known of its kin: cells of the same precision and length, of this tower or the
+    smaller one of its kind, with no more items and threads. Where a run is dear, one of each vendor."""
+    kin = {"vit_l14": "vit_b16", "xlmr_large": "roberta_base"}.get(cell["tower"])
+    ratios = {}
+    for name, entry in data["cells"].items():
+        same = all(entry[field] == cell[field] for field in ("length", "precision"))
+        if name == key(cell) or not same or entry["tower"] not in (cell["tower"], kin):
             continue
-        hua = Side([arguments.hua, name, str(batch)], arguments.core)
-        peer = Side([sys.executable, __file__, "--serve", name, str(batch)], arguments.core)
-        repeat = 1 if name == "vit_b16" else 5
-        for round in range(arguments.rounds + 1):
-            for side in (hua, peer) if round % 2 else (peer, hua):
-                for _ in range(repeat):
-                    side.run(record=round > 0)
-        ours, theirs = statistics.median(hua.cpu), statistics.median(peer.cpu)
-        wall = statistics.median(peer.wall) / statistics.median(hua.wall)
-        print(
-            f"| {name} | {batch} | {ours * 1e3:.1f} | {theirs * 1e3:.1f} | {theirs / ours:.2f} | {wall:.2f} | {GFLOP[name] / ours:.1f} |", flush=True
-        )
-        hua.close()
-        peer.close()
+        if entry["batch"] > cell["batch"] or entry["threads"] > cell["threads"]:
+            continue
+        peers = {name: made["value"] for name, made in report.results(entry).items() if name != "hua"}
+        for peer in peers:
+            ratios[peer] = min(ratios.get(peer, HOPELESS), peers[peer] / min(peers.values()))
+    chosen = [p for p, (precision, _, _) in PEERS.items() if precision == cell["precision"] and f"{cell['tower']} {p}" not in data["dropped"]]
+    if ratios:
+        chosen = sorted((p for p in chosen if ratios.get(p, HOPELESS) < HOPEFUL), key=ratios.get)
+    if ratios and (kin or cell["batch"] == 32):
+        chosen = list({p.split()[0]: p for p in reversed(chosen)}.values())[::-1]
+    return chosen
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Holds the lock of a machine that several measure on; nothing without a path."""
+    if not path:
+        yield
+        return
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def measure(cell, data, arguments):
+    """Runs the sides of a cell in turn; what came out is in `data`."""
+    cores = arguments.cores[-cell["threads"] :]
+    entry = data["cells"].setdefault(key(cell), {**cell, "sides": {}, "spent": 0.0})
+    sides = []
+    for name in (["hua"] if arguments.hua else []) + candidates(cell, data):
+        try:
+            with open(arguments.work / "log.txt", "a") as log:
+                sides.append(Side(name, command(name, cell, arguments), cores, log, arguments.start_limit))
+        except Failure as failure:
+            data["dropped"][f"{cell['tower']} {name}"] = f"{key(cell)}: {failure}"
+            print(f"  {name}: {failure}", flush=True)
+            continue
+        kept = entry["sides"].setdefault(name, {"samples": [], "starts": []})
+        kept["notes"] = sides[-1].notes
+        kept["starts"].append(sides[-1].start)
+    times, spent = {}, 0.0
+    for number in range(arguments.rounds + 1):
+        dear = any(s["wall"] * cell["batch"] > 15 for side in entry["sides"].values() for s in side["samples"])
+        with locked(None if dear else arguments.lock):
+            for side in sides if number % 2 else sides[::-1]:
+                with locked(arguments.lock if dear else None):
+                    begin = time.monotonic()
+                    sample = side.run(times.get(side.name, 1), arguments.start_limit)
+                    spent += time.monotonic() - begin
+                seconds = sample["wall"] * cell["batch"]
+                if number == 0 and seconds < 2:  # otherwise too dear to be for warming up alone
+                    times[side.name] = max(1, round(0.1 / seconds))
+                else:
+                    entry["sides"][side.name]["samples"].append(sample)
+        made = report.results(entry)
+        best = min((figure["value"] for name, figure in made.items() if name != "hua"), default=0)
+        for side in list(sides):
+            if side.name in made and side.name != "hua" and made[side.name]["value"] > HOPELESS * best:
+                times_slower = made[side.name]["value"] / best
+                for tower in TOWERS if times_slower > 2 * HOPELESS else [cell["tower"]]:
+                    data["dropped"].setdefault(f"{tower} {side.name}", f"{times_slower:.1f} times slower than the best in {key(cell)}")
+                entry["sides"][side.name]["memory"] = side.memory()
+                side.close()
+                sides.remove(side)
+        if entry["spent"] + spent + spent / (number + 1) > arguments.limit:
+            break
+    entry["spent"] += spent
+    for side in sides:
+        entry["sides"][side.name]["memory"] = side.memory()
+        side.close()
+    for name in list(entry["sides"]):
+        samples = entry["sides"][name]["samples"]
+        if not samples:
+            del entry["sides"][name]
+            continue
+        made = report.figure(samples, cell["threads"])
+        print(f"  {name:28} {made['value'] * 1e3:9.2f} ms an item, {made['clean']} clean of {made['samples']}", flush=True)
+
+
+def facts(arguments):
+    """What the figures were measured on, and with."""
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
+    flags = re.search(r"flags\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1].split()
+    wanted = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+    packages = ("onnxruntime", "openvino", "nncf", "torch", "numpy")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return {
+        "cpu": cpu,
+        "instructions": [flag for flag in wanted if flag in flags],
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "hua": commit,
+        "rustc": subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.strip(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    parser.add_argument("--hua", default=str(target / "release/examples/bench"), help="the example `bench` of hua-exec; empty: peers alone")
+    parser.add_argument("--work", type=pathlib.Path, default=HERE / "work", help="folder for ONNX files and quantised models (10 GB)")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="folder for bench-cpu.{json,md,svg}")
+    parser.add_argument("--quick", action="store_true", help="ViT-B/16 and RoBERTa-base alone, batches 1 and 8")
+    parser.add_argument("--only", default="", help="cells that match alone: TOWER/LENGTH/bBATCH/tTHREADS/PRECISION")
+    parser.add_argument("--resume", action="store_true", help="add to the samples of bench-cpu.json; cells that have enough are left out")
+    parser.add_argument("--again", action="store_true", help="with --resume: the cells picked are measured anew, their samples replaced")
+    parser.add_argument("--report", action="store_true", help="only write the tables and the plot anew")
+    parser.add_argument("--rounds", type=int, default=7, help="samples wanted of each side in each cell")
+    parser.add_argument("--limit", type=float, default=80, help="seconds that the rounds of a cell may take in all; one round is always run")
+    parser.add_argument("--start-limit", type=float, default=300, help="seconds that a side may take until its first result")
+    parser.add_argument("--cores", type=lambda text: [int(n) for n in text.split(",")], default=sorted(os.sched_getaffinity(0))[:2])
+    parser.add_argument("--lock", help="a file to lock while a cell is measured, on a machine where others measure too")
+    return parser.parse_args()
+
+
+def enough(entry, arguments):
+    """Whether the cell has its samples, or had its time."""
+    counts = [len(side["samples"]) for side in entry["sides"].values()]
+    return max(counts, default=0) >= arguments.rounds or bool(counts) and entry["spent"] > 0.6 * arguments.limit
+
+
+def main():
+    arguments = parse()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    raw = arguments.out / "bench-cpu.json"
+    data = {"cells": {}, "dropped": {}, "runs": []}
+    if arguments.resume or arguments.report:
+        data = json.loads(raw.read_text()) if raw.exists() else data
+    if not arguments.report:
+        data["runs"].append({**facts(arguments), "command": " ".join(["python", "peers.py", *sys.argv[1:]])})
+        for cell in cells(arguments.quick):
+            if not re.search(arguments.only, key(cell)) or cell["threads"] > len(arguments.cores):
+                continue
+            if arguments.again:
+                data["cells"].pop(key(cell), None)
+            if key(cell) in data["cells"] and enough(data["cells"][key(cell)], arguments):
+                continue
+            print(key(cell), flush=True)
+            measure(cell, data, arguments)
+            part = raw.with_suffix(".part")
+            part.write_text(json.dumps(data))
+            part.rename(raw)
+    report.write(data, arguments.out)
 
 
 if __name__ == "__main__":
