@@ -1,6 +1,6 @@
 //! A whole tower with random weights, run on request: the side of hua in `bench/peers`.
 //!
-//! `bench TOWER BATCH [LENGTH] [--precision f32] [--threads N]` runs the tower once for each line of its input and answers each with a
+//! `bench TOWER BATCH [LENGTH] [--precision f32|bf16|int8] [--threads N]` runs the tower once for each line of its input and answers each with a
 //! line of JSON. Whoever asks can so run several programs in turn, and count what each of them took. `LENGTH` is the tokens of a text.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for measuring")]
 #[path = "../tests/common/mod.rs"]
@@ -10,28 +10,27 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use common::{Random, VitSizes, roberta, vit};
-use hua_exec::{Batch, Cpu, Device};
+use hua_exec::{Batch, Cpu, Device, Precision};
 use hua_graph::Graph;
 
-const USAGE: &str = "bench (vit_b16|vit_l14|roberta_base|xlmr_large) BATCH [LENGTH] [--precision f32] [--threads N]";
+const USAGE: &str = "bench (vit_b16|vit_l14|roberta_base|xlmr_large) BATCH [LENGTH] [--precision f32|bf16|int8] [--threads N]";
 /// Rows of the token table: few, since only those of a text's ids are read.
 const VOCABULARY: usize = 1000;
 /// Side of a picture.
 const SIDE: usize = 224;
 
 fn main() {
-    let (mut named, mut precision, mut threads) = (vec![], "f32".to_owned(), 1);
+    let (mut named, mut precision, mut threads) = (vec![], Precision::F32, 1);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--precision" => precision = arguments.next().expect(USAGE),
+            "--precision" => precision = arguments.next().and_then(|name| name.parse().ok()).expect(USAGE),
             "--threads" => threads = arguments.next().and_then(|n| n.parse().ok()).expect(USAGE),
             _ => named.push(argument),
         }
     }
     let number = |i: usize, default: usize| named.get(i).map_or(default, |n| n.parse().expect(USAGE));
     let (items, length) = (number(1, 1), number(2, 12));
-    assert_eq!(precision, "f32", "a precision that is not there");
 
     let (graph, is_text) = tower(named.first().map_or("", String::as_str));
     let mut random = Random(7);
@@ -41,7 +40,7 @@ fn main() {
         (vec![], random.normals(items * 3 * SIDE * SIDE, 1.0))
     };
     let weights = random.weights(&graph);
-    let program = Cpu { threads }.load(&graph, &weights).unwrap();
+    let program = Cpu { threads, precision, ..Cpu::default() }.load(&graph, &weights).unwrap();
     let batch = if is_text { Batch::Ids(&texts) } else { Batch::Images(&pixels) };
     for line in std::io::stdin().lock().lines() {
         line.unwrap();

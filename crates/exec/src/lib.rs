@@ -18,7 +18,7 @@
 //! let weights = Weights::new(&graph, vec![tokens, positions])?;
 //!
 //! let texts = [vec![1, 2], vec![2, 2, 0]];
-//! for device in [&Reference as &dyn Device, &Cpu { threads: 1 }] {
+//! for device in [&Reference as &dyn Device, &Cpu::default()] {
 //!     let rows = device.load(&graph, &weights)?.run(&Batch::Ids(&texts), &["embedding"])?.remove(0);
 //!     assert_eq!((rows.width, &rows.lengths[..]), (2, &[1, 1][..]));
 //!     assert_eq!(rows.data, [1.5, 15.0, 4.0 / 3.0, 40.0 / 3.0]);
@@ -36,8 +36,10 @@ use hua_graph::{Graph, Kind, TensorError, Weights};
 use hua_kernels::{IsaError, PoolError};
 
 pub use batch::{Batch, Rows};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, PackedCache};
 pub use reference::Reference;
+
+pub use hua_kernels::{Isa, Precision, PrecisionError};
 
 /// Where graphs run: chosen by value, never by a feature or a type parameter.
 pub trait Device: fmt::Debug + Send + Sync {

@@ -19,6 +19,16 @@ impl Length {
     pub(crate) fn rows(self, ids: usize) -> usize {
         if self.of_ids { ids + self.plus } else { self.plus }
     }
+
+    /// The rows of `items` items with `ids` ids together.
+    pub(crate) fn all_rows(self, items: usize, ids: usize) -> usize {
+        items * self.plus + if self.of_ids { ids } else { 0 }
+    }
+
+    /// The rows of every item, if all have as many.
+    pub(crate) fn same(self) -> Option<usize> {
+        (!self.of_ids).then_some(self.plus)
+    }
 }
 
 /// What a graph takes, and the length of each of its values.
@@ -120,6 +130,11 @@ impl<'a> Items<'a> {
         let size = self.pixels.len() / self.count.max(1);
         let ids = self.ids.get(range.clone()).unwrap_or_default();
         Self { ids, pixels: &self.pixels[range.start * size..range.end * size], count: range.len() }
+    }
+
+    /// Ids of all items; 0 for images.
+    pub(crate) fn tokens(&self) -> usize {
+        self.ids.iter().map(Vec::len).sum()
     }
 
     /// Ids of an item; 0 for an image.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 
-use common::{Random, VitSizes, clip_text, resnet, roberta, vit};
-use hua_exec::{Batch, Cpu, Device, Program, Reference, Rows};
+use common::{Random, VitSizes, clip_text, cpu, resnet, roberta, vit};
+use hua_exec::{Batch, Device, Program, Reference, Rows};
 use hua_graph::{Act, Builder, ConvSizes, EmbedSizes, Graph, Kind, Mask, Pick, Value};
 
 /// The greatest error of any number, divided by the greatest number of the value or by 1.
@@ -28,7 +28,7 @@ const TOLERANCES: &[(&str, f32)] = &[
 ];
 
 fn executors() -> Vec<Box<dyn Device>> {
-    vec![Box::new(Cpu { threads: 1 }), Box::new(Cpu { threads: 2 })]
+    vec![Box::new(cpu(1)), Box::new(cpu(2))]
 }
 
 enum Owned {
@@ -214,8 +214,8 @@ fn embeddings(program: &dyn Program, batch: &Batch<'_>) -> Rows {
 fn an_item_does_not_depend_on_its_batch_nor_on_threads() {
     for (graph, batch) in towers() {
         let weights = Random(1).weights(&graph);
-        let one = Cpu { threads: 1 }.load(&graph, &weights).unwrap();
-        let two = Cpu { threads: 2 }.load(&graph, &weights).unwrap();
+        let one = cpu(1).load(&graph, &weights).unwrap();
+        let two = cpu(2).load(&graph, &weights).unwrap();
         let seven = embeddings(&*one, &batch.batch());
         for program in [&one, &two] {
             // Alone; and as the last of 64.
@@ -273,7 +273,7 @@ fn half_precision_weights_mean_what_they_hold() {
             let halves = weights.tensors().iter().map(|t| t.to_dtype(dtype).unwrap()).collect();
             let halves = hua_graph::Weights::new(&graph, halves).unwrap();
             let law = embeddings(&*Reference.load(&graph, &halves).unwrap(), &batch.batch());
-            let found = embeddings(&*Cpu { threads: 1 }.load(&graph, &halves).unwrap(), &batch.batch());
+            let found = embeddings(&*cpu(1).load(&graph, &halves).unwrap(), &batch.batch());
             assert!(error(&found, &law) <= 1e-5);
         }
     }

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 
-use common::{Random, VitSizes, clip_text, resnet, roberta, vit};
-use hua_exec::{Batch, Cpu, Device, Program, Reference, Rows};
+use common::{Random, VitSizes, clip_text, cpu, resnet, roberta, vit};
+use hua_exec::{Batch, Device, Program, Reference, Rows};
 use hua_graph::Graph;
 
 fn devices() -> [Box<dyn Device>; 3] {
-    [Box::new(Reference), Box::new(Cpu { threads: 1 }), Box::new(Cpu { threads: 2 })]
+    [Box::new(Reference), Box::new(cpu(1)), Box::new(cpu(2))]
 }
 
 fn tapped(mut graph: Graph) -> Graph {
@@ -64,7 +64,7 @@ fn a_picture_without_numbers_spoils_no_other() {
             let mut spoiled = pixels.clone();
             spoiled[2 * size..3 * size].fill(strange);
             for threads in [1, 2] {
-                let program = Cpu { threads }.load(&graph, &weights).unwrap();
+                let program = cpu(threads).load(&graph, &weights).unwrap();
                 let run = |pixels: &[f32]| -> Rows { program.run(&Batch::Images(pixels), &["embedding"]).unwrap().remove(0) };
                 let (before, after) = (run(&pixels), run(&spoiled));
                 for (item, (before, after)) in before.iter().zip(after.iter()).enumerate() {
@@ -85,7 +85,7 @@ fn many_threads_and_more_requests_than_plans_are_kept_give_what_one_gives() {
     let graph = tapped(clip_text(50, 16, 3, 2));
     let (weights, texts) = (Random(1).weights(&graph), texts());
     let names: Vec<&str> = graph.outputs().iter().map(|o| o.name.as_str()).collect();
-    let program: Box<dyn Program> = Cpu { threads: 2 }.load(&graph, &weights).unwrap();
+    let program: Box<dyn Program> = cpu(2).load(&graph, &weights).unwrap();
     let all = program.run(&Batch::Ids(&texts), &names).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {

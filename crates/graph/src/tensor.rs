@@ -45,8 +45,13 @@ impl fmt::Display for DType {
 }
 
 /// What can hold the bytes of tensors: a `Vec<u8>`, a memory-mapped file.
-pub trait Storage: AsRef<[u8]> + Send + Sync {}
-impl<T: AsRef<[u8]> + Send + Sync> Storage for T {}
+pub trait Storage: AsRef<[u8]> + Send + Sync {
+    /// These bytes are not needed for now: what can get them again, such as a mapped file, may let go of the memory they take.
+    fn release(&self, _bytes: Range<usize>) {}
+}
+
+impl Storage for Vec<u8> {}
+impl Storage for &'static [u8] {}
 
 /// Why a tensor cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +143,11 @@ impl Tensor {
         &(*self.storage).as_ref()[self.range.clone()]
     }
 
+    /// The elements' numbers are not needed for now: [`Storage::release`].
+    pub fn release(&self) {
+        self.storage.release(self.range.clone());
+    }
+
     /// Rows `range` of the first dimension, without a copy; `None` if there are not so many.
     pub fn rows(&self, range: Range<usize>) -> Option<Self> {
         let (&first, rest) = self.shape.split_first()?;
@@ -209,6 +219,8 @@ impl Tensor {
 
 /// f32 values as storage: aligned, so that [`Tensor::to_f32`] borrows.
 struct OwnedF32(Vec<f32>);
+
+impl Storage for OwnedF32 {}
 
 impl AsRef<[u8]> for OwnedF32 {
     fn as_ref(&self) -> &[u8] {

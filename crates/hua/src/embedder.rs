@@ -148,7 +148,7 @@ impl Embedder {
             return Err(Error::Threads { threads, reason: format!("at most {MOST_THREADS} make sense") });
         }
         let device: Box<dyn Device> = match options.device {
-            DeviceKind::Cpu => Box::new(Cpu { threads }),
+            DeviceKind::Cpu => Box::new(Cpu { threads, ..Cpu::default() }),
             DeviceKind::Reference => Box::new(Reference),
         };
         let pool =

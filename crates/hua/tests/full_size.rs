@@ -24,7 +24,7 @@ fn check(name: &str, parameters: u64) {
     let model = Model::open(&folder, &OpenOptions::default()).unwrap();
     assert_eq!(model.parameter_count(), parameters);
     println!("{name}: opened in {:.1?}", start.elapsed());
-    let distances = Golden::open(&folder).compare(&model, &Cpu { threads: 0 });
+    let distances = Golden::open(&folder).compare(&model, &Cpu::default());
     println!("{name}: compared after {:.1?}; {}", start.elapsed(), peak_memory());
     for Distance { tap, relative } in &distances {
         println!("  {relative:.1e} {tap}");

@@ -68,7 +68,7 @@ fn the_reference_executor_agrees_with_the_reference_code_at_every_tap() {
 
 #[test]
 fn the_cpu_executor_agrees_with_the_reference_code_at_every_tap() {
-    check(&Cpu { threads: 1 });
+    check(&Cpu { threads: 1, ..Cpu::default() });
 }
 
 /// `golden/pipeline`: ids and pixels to the last bit, then embeddings.

@@ -37,8 +37,8 @@ pub(crate) fn windows(cores: &Cores, images: &[f32], window: Window, from: Kind,
     });
 }
 
-/// `[planes, pixels]` of each image to `[pixels, planes]`, or back with the two exchanged.
-pub(crate) fn transpose(images: &[f32], planes: usize, pixels: usize) -> Vec<f32> {
+/// `[planes, pixels]` of each image as `[pixels, planes]`, or back with the two exchanged.
+pub(crate) fn transposed(images: &[f32], planes: usize, pixels: usize) -> impl ExactSizeIterator<Item = f32> {
     let size = planes * pixels;
-    (0..images.len()).map(|i| images[i / size * size + i % planes * pixels + i % size / planes]).collect()
+    (0..images.len()).map(move |i| images[i / size * size + i % planes * pixels + i % size / planes])
 }

@@ -1,113 +1,102 @@
-//! The weights as the kernels read them: in place where that is possible.
-use std::borrow::Cow;
+//! The weights as the steps of a plan read them: matrices of products packed, in the precision that was asked for; tables of which
+//! single rows are read where they are mapped; biases and gains in f32.
 use std::collections::HashMap;
 
-use hua_graph::{Param, Tensor, Weights};
+use hua_graph::{Param, Weights};
+use hua_kernels::{Cores, Part, Precision};
 
-use crate::ExecError;
 use crate::cpu::plan::{Norm, Plan, Work};
+use crate::cpu::recipe::{Recipe, recipes, scale_and_offset};
+use crate::cpu::store::Store;
+use crate::cpu::table::Table;
+use crate::{ExecError, PackedCache};
 
-/// f32 weights stay where they are. Others are converted, but for tables, of which single rows are read.
+/// All that the steps of a plan read.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    tensors: Weights,
-    converted: HashMap<usize, Vec<f32>>,
-    windows: HashMap<usize, Windows>,
-}
-
-/// The weights `[out, window]` of a convolution with its batch norm, columns in the order of its windows, if they had to change.
-#[derive(Debug, Default)]
-struct Windows {
-    weight: Option<Vec<f32>>,
-    bias: Option<Vec<f32>>,
+    /// Matrices, by parameter.
+    store: Store,
+    /// Biases, gains and single rows, by parameter.
+    vectors: HashMap<usize, Vec<f32>>,
+    tables: HashMap<usize, Table>,
+    /// Biases of convolutions with a batch norm, by the convolution's weight.
+    folded: HashMap<usize, Vec<f32>>,
+    /// Scale and offset of batch norms that no convolution took in, by their weight.
+    norms: HashMap<usize, (Vec<f32>, Vec<f32>)>,
 }
 
 impl Numbers {
-    pub(crate) fn new(plan: &Plan, weights: &Weights) -> Result<Self, ExecError> {
-        let mut numbers = Self { tensors: weights.clone(), converted: HashMap::new(), windows: HashMap::new() };
+    /// `cache` comes with what tells the graph and the precision from others.
+    pub(crate) fn new(
+        plan: &Plan,
+        weights: &Weights,
+        cores: &Cores,
+        precision: Precision,
+        cache: Option<(&PackedCache, &str)>,
+    ) -> Result<Self, ExecError> {
+        let recipes: Vec<Recipe> = recipes(plan, weights, cores.isa(), precision);
+        let store = Store::load(cores, recipes, weights, cache)?;
+        let (vectors, tables, folded, norms) = Default::default();
+        let mut numbers = Self { store, vectors, tables, folded, norms };
         for step in &plan.steps {
-            let params: Vec<Param> = match &step.work {
-                Work::BatchNorm(norm) => norm.params().to_vec(),
-                Work::Conv { weight, bias, norm, .. } => {
-                    [*weight].into_iter().chain(*bias).chain(norm.iter().flat_map(|n| n.params())).collect()
+            match &step.work {
+                Work::AddPositions { table } => numbers.add_tables(weights, [*table])?,
+                Work::BatchNorm(norm) => {
+                    numbers.norms.insert(norm.weight.index(), scale_and_offset(weights, norm)?);
                 }
-                Work::LayerNorm { weight, bias, .. } => vec![*weight, *bias],
-                Work::Linear(parts) => parts.iter().flat_map(|&(weight, bias)| [weight].into_iter().chain(bias)).collect(),
-                Work::Prepend { token } => vec![*token],
-                _ => vec![],
-            };
-            for param in params {
-                if let Cow::Owned(values) = weights.tensor(param).to_f32()? {
-                    numbers.converted.insert(param.index(), values);
+                Work::Conv { weight, bias, norm: Some(norm), .. } => {
+                    let (scale, offset) = scale_and_offset(weights, norm)?;
+                    let bias = bias.map(|bias| weights.tensor(bias).to_f32()).transpose()?;
+                    let bias = (0..scale.len()).map(|c| offset[c] + bias.as_ref().map_or(0.0, |b| b[c] * scale[c])).collect();
+                    numbers.folded.insert(weight.index(), bias);
                 }
-            }
-            if let Work::Conv { weight, .. } = step.work {
-                let windows = numbers.windows(&step.work);
-                numbers.windows.insert(weight.index(), windows);
+                Work::Conv { bias, norm: None, .. } => numbers.add_vectors(weights, *bias)?,
+                Work::Embed { tokens, positions, types, .. } => {
+                    numbers.add_tables(weights, [*tokens, *positions].into_iter().chain(*types))?;
+                }
+                Work::LayerNorm { weight, bias, .. } => numbers.add_vectors(weights, [*weight, *bias])?,
+                Work::Linear(parts) => numbers.add_vectors(weights, parts.iter().filter_map(|&(_, bias)| bias))?,
+                Work::Prepend { token } => numbers.add_vectors(weights, [*token])?,
+                _ => {}
             }
         }
         Ok(numbers)
     }
 
-    /// A parameter as f32.
-    pub(crate) fn get(&self, param: Param) -> &[f32] {
-        match self.converted.get(&param.index()) {
-            Some(values) => values,
-            None => match self.tensors.tensor(param).to_f32() {
-                Ok(Cow::Borrowed(values)) => values,
-                _ => unreachable!("what is not f32 was converted when the program was loaded"),
-            },
-        }
+    /// A bias, a gain, or a row.
+    pub(crate) fn vector(&self, param: Param) -> &[f32] {
+        &self.vectors[&param.index()]
     }
 
     /// A parameter of which single rows are read.
-    pub(crate) fn table(&self, param: Param) -> &Tensor {
-        self.tensors.tensor(param)
+    pub(crate) fn table(&self, param: Param) -> &Table {
+        &self.tables[&param.index()]
     }
 
-    /// The weight and bias of a convolution.
-    pub(crate) fn conv(&self, weight: Param, bias: Option<Param>) -> (&[f32], Option<&[f32]>) {
-        let windows = &self.windows[&weight.index()];
-        let own = windows.bias.as_deref();
-        (windows.weight.as_deref().unwrap_or_else(|| self.get(weight)), own.or_else(|| bias.map(|b| self.get(b))))
+    /// A weight of a product.
+    pub(crate) fn part(&self, weight: Param, bias: Option<Param>) -> Part<'_> {
+        let folded = self.folded.get(&weight.index());
+        let bias = folded.map(|bias| &bias[..]).or_else(|| bias.map(|bias| self.vector(bias)));
+        Part { weight: self.store.get(weight), bias }
     }
 
-    /// `√(var + eps)⁻¹ · weight` and what is added after that, for each channel.
-    pub(crate) fn scale_and_offset(&self, norm: &Norm) -> (Vec<f32>, Vec<f32>) {
-        let [weight, bias, mean, var] = norm.params().map(|p| self.get(p));
-        let one = |c: usize| {
-            let scale = f64::from(weight[c]) / (f64::from(var[c]) + f64::from(norm.eps)).sqrt();
-            (scale as f32, (f64::from(bias[c]) - f64::from(mean[c]) * scale) as f32)
-        };
-        (0..weight.len()).map(one).unzip()
+    /// What a batch norm that is not folded multiplies by and adds, for each channel.
+    pub(crate) fn norm(&self, norm: &Norm) -> (&[f32], &[f32]) {
+        let (scale, offset) = &self.norms[&norm.weight.index()];
+        (scale, offset)
     }
 
-    fn windows(&self, work: &Work) -> Windows {
-        let Work::Conv { weight, bias, norm, window } = work else { return Windows::default() };
-        let shape = self.tensors.tensor(*weight).shape();
-        let (channels, area) = (shape[1], window.size * window.size);
-        let given = self.get(*weight);
-        let mut ordered = None;
-        if area > 1 && !window.channels_first {
-            // `[out, channels, area]` to `[out, area, channels]`.
-            let row = channels * area;
-            let at = |i: usize| given[i / row * row + i % channels * area + i % row / channels];
-            ordered = Some((0..given.len()).map(at).collect::<Vec<f32>>());
+    fn add_vectors(&mut self, weights: &Weights, params: impl IntoIterator<Item = Param>) -> Result<(), ExecError> {
+        for param in params {
+            self.vectors.insert(param.index(), weights.tensor(param).to_f32()?.into_owned());
         }
-        let Some(norm) = norm else { return Windows { weight: ordered, bias: None } };
-        let (scale, offset) = self.scale_and_offset(norm);
-        let mut weight = ordered.unwrap_or_else(|| given.to_vec());
-        for (row, scale) in weight.chunks_exact_mut(channels * area).zip(&scale) {
-            row.iter_mut().for_each(|w| *w *= scale);
-        }
-        let bias = bias.map(|b| self.get(b));
-        let bias = (0..scale.len()).map(|c| offset[c] + bias.map_or(0.0, |b| b[c] * scale[c])).collect();
-        Windows { weight: Some(weight), bias: Some(bias) }
+        Ok(())
     }
-}
 
-impl Norm {
-    pub(crate) fn params(&self) -> [Param; 4] {
-        [self.weight, self.bias, self.mean, self.var]
+    fn add_tables(&mut self, weights: &Weights, params: impl IntoIterator<Item = Param>) -> Result<(), ExecError> {
+        for param in params {
+            self.tables.insert(param.index(), Table::new(weights.tensor(param))?);
+        }
+        Ok(())
     }
 }

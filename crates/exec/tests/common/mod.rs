@@ -1,6 +1,12 @@
 //! Random numbers, and small towers of every architecture that hua has, for the tests of executors.
 #![allow(dead_code, reason = "each test program uses some of it")]
+use hua_exec::Cpu;
 use hua_graph::{Act, Builder, ConvSizes, EmbedSizes, Graph, Kind, Mask, Pick, Tensor, Value, Weights};
+
+/// The CPU in f32.
+pub fn cpu(threads: usize) -> Cpu {
+    Cpu { threads, ..Cpu::default() }
+}
 
 /// SplitMix64 (Steele et al. 2014).
 pub struct Random(pub u64);

@@ -218,7 +218,22 @@ fn map(path: &Path) -> Result<Arc<dyn Storage>, CheckpointError> {
     if regular(path)? == 0 {
         return Ok(Arc::new(Vec::new()));
     }
-    Ok(Arc::new(MappedFile::open(path).map_err(CheckpointError::io(path))?))
+    Ok(Arc::new(Mapped(MappedFile::open(path).map_err(CheckpointError::io(path))?)))
+}
+
+/// A mapped file as storage.
+struct Mapped(MappedFile);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
+impl Storage for Mapped {
+    fn release(&self, bytes: std::ops::Range<usize>) {
+        self.0.release(bytes);
+    }
 }
 
 /// The length of a file that is one: opening a pipe waits for a writer, and a device may never end.
