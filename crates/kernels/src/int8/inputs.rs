@@ -8,8 +8,8 @@ const LANES: usize = 32;
 /// Added to a number below 2²², this leaves no bits behind the point, and the integer in the lowest bits.
 const SHIFT: f32 = 12_582_912.0;
 
-/// Makes a row bytes, and returns its scale and zero point: a number is `scale · (byte - zero)`, about. A row with numbers that are none, or infinite, is zeros with a scale that is no number, so that all products
-/// with it are none either.
+/// Makes a row bytes, and returns its scale and zero point: a number is `scale · (byte - zero)`, about. A row with numbers that are
+/// none, or infinite, is zeros with a scale that is no number, so that all products with it are none either.
 #[inline(always)]
 pub(super) fn quantise(row: &[f32], to: &mut [u8]) -> (f32, i32) {
     let Some((low, high)) = range(row) else {
@@ -44,21 +44,33 @@ fn byte(x: f32, inverse: f32, zero: f32) -> u8 {
 /// The least number of a row, or 0, and the greatest, or 0; none if a number is not finite.
 #[inline(always)]
 fn range(row: &[f32]) -> Option<(f32, f32)> {
-    let (mut low, mut high, mut finite) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
-    let mut add = |piece: &[f32; LANES]| {
-        for i in 0..LANES {
-            let x = piece[i];
-            low[i] = if x < low[i] { x } else { low[i] };
-            high[i] = if x > high[i] { x } else { high[i] };
-            finite[i] += 0.0 * x;
-        }
-    };
     let (pieces, rest) = row.as_chunks::<LANES>();
     let mut last = [0.0; LANES];
     last[..rest.len()].copy_from_slice(rest);
-    pieces.iter().for_each(&mut add);
-    add(&last);
-    let low = low.iter().fold(0f32, |a, &b| a.min(b));
-    let high = high.iter().fold(0f32, |a, &b| a.max(b));
-    finite.iter().all(|x| *x == 0.0).then_some((low, high))
+    let mut range = Range { low: [0.0; LANES], high: [0.0; LANES], finite: [0.0; LANES] };
+    for piece in pieces {
+        range.add(piece);
+    }
+    range.add(&last);
+    let low = range.low.iter().fold(0f32, |a, &b| a.min(b));
+    let high = range.high.iter().fold(0f32, |a, &b| a.max(b));
+    range.finite.iter().all(|x| *x == 0.0).then_some((low, high))
+}
+
+/// What is known of each lane: the least and the greatest, or 0, and 0 if all were finite.
+struct Range {
+    low: [f32; LANES],
+    high: [f32; LANES],
+    finite: [f32; LANES],
+}
+
+impl Range {
+    #[inline(always)]
+    fn add(&mut self, piece: &[f32; LANES]) {
+        for (i, &x) in piece.iter().enumerate() {
+            self.low[i] = if x < self.low[i] { x } else { self.low[i] };
+            self.high[i] = if x > self.high[i] { x } else { self.high[i] };
+            self.finite[i] += 0.0 * x;
+        }
+    }
 }

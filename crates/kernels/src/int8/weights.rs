@@ -20,8 +20,6 @@
 
 /// The greatest sum of the positive weights of half a group, and of the negative ones without their sign.
 const BOUND: i32 = 128;
-/// The weights of each half of a group of 8: those whose products meet in one 16-bit sum.
-const HALVES: [[usize; 4]; 2] = [[0, 1, 4, 5], [2, 3, 6, 7]];
 
 /// So many weights of a channel at least keep their sums within 32 bits by the bound alone: 64 for each of them, times 255.
 pub(super) const MOST_INNER: usize = 1 << 17;
@@ -65,49 +63,71 @@ fn round(x: f32) -> i32 {
 /// The least scale that the weights allow before they are rounded, and a normal number; none if a weight is no finite number.
 #[inline(always)]
 fn least_scale(row: &[f32]) -> Option<f32> {
-    let (mut most, mut sum, mut finite) = ([0f32; 8], [0f32; 4], [0f32; 8]);
-    let mut add = |group: &[f32; 8]| {
-        for i in 0..8 {
-            let size = group[i].abs();
-            most[i] = if size > most[i] { size } else { most[i] };
-            finite[i] += 0.0 * group[i];
-        }
-        // Quarters, so that the sums of four are finite if the weights are.
-        let plus = group.map(|x| if x > 0.0 { 0.25 * x } else { 0.0 });
-        let minus = group.map(|x| if x < 0.0 { -0.25 * x } else { 0.0 });
-        for (i, half) in HALVES.iter().enumerate() {
-            for (j, part) in [plus, minus].iter().enumerate() {
-                let [a, b, c, d] = half.map(|at| part[at]);
-                let total = (a + b) + (c + d);
-                let of = &mut sum[2 * i + j];
-                *of = if total > *of { total } else { *of };
-            }
-        }
-    };
-    let groups = row.chunks_exact(8);
+    let mut greatest = Greatest::default();
+    let (groups, rest) = row.as_chunks::<8>();
+    for group in groups {
+        greatest.add(group);
+    }
     let mut last = [0.0; 8];
-    last[..groups.remainder().len()].copy_from_slice(groups.remainder());
-    groups.for_each(|group| add(group.try_into().expect("a group of 8")));
-    add(&last);
-    let greatest = |of: &[f32]| of.iter().fold(0f32, |a, &b| a.max(b));
-    let scale = (greatest(&most) / 127.0).max(greatest(&sum) / (BOUND / 4) as f32);
-    (finite.iter().all(|x| *x == 0.0) && scale.is_finite()).then_some(scale.max(f32::MIN_POSITIVE))
+    last[..rest.len()].copy_from_slice(rest);
+    greatest.add(&last);
+    let of = |numbers: &[f32]| numbers.iter().fold(0f32, |a, &b| a.max(b));
+    let scale = (of(&greatest.weights) / 127.0).max(of(&greatest.quarters) / (BOUND / 4) as f32);
+    (greatest.finite.iter().all(|x| *x == 0.0) && scale.is_finite()).then_some(scale.max(f32::MIN_POSITIVE))
+}
+
+/// The greatest weights without their signs, the greatest quarters of the sums of positive and of negative weights of half a group
+/// (quarters, so that they are finite if the weights are), and zeros if all weights are finite.
+#[derive(Default)]
+struct Greatest {
+    weights: [f32; 8],
+    quarters: [f32; 4],
+    finite: [f32; 8],
+}
+
+impl Greatest {
+    #[inline(always)]
+    fn add(&mut self, group: &[f32; 8]) {
+        for (i, &x) in group.iter().enumerate() {
+            self.weights[i] = if x.abs() > self.weights[i] { x.abs() } else { self.weights[i] };
+            self.finite[i] += 0.0 * x;
+        }
+        let plus: [f32; 8] = std::array::from_fn(|i| if group[i] > 0.0 { 0.25 * group[i] } else { 0.0 });
+        let minus: [f32; 8] = std::array::from_fn(|i| if group[i] < 0.0 { -0.25 * group[i] } else { 0.0 });
+        let sums = [sums(plus), sums(minus)];
+        for (i, greatest) in self.quarters.iter_mut().enumerate() {
+            let sum = sums[i / 2][i % 2];
+            *greatest = if sum > *greatest { sum } else { *greatest };
+        }
+    }
+}
+
+/// The sums of both halves of a group: of the numbers 0, 1, 4, 5 and of the others.
+#[inline(always)]
+fn sums<T: Copy + std::ops::Add<Output = T>>(group: [T; 8]) -> [T; 2] {
+    let [a, b, c, d]: [T; 4] = std::array::from_fn(|i| group[i] + group[i + 4]);
+    [a + b, c + d]
 }
 
 /// The greatest sum of positive or of negative weights of half a group.
 #[inline(always)]
 fn greatest_sum(weights: &[i8]) -> i32 {
-    let of = |group: &[i8; 8]| {
-        let mut greatest = 0;
-        for half in HALVES {
-            let weights = half.map(|at| i32::from(group[at]));
-            let sum = |weights: [i32; 4]| weights.iter().sum::<i32>();
-            greatest = greatest.max(sum(weights.map(|w| w.max(0)))).max(sum(weights.map(|w| -w.min(0))));
-        }
-        greatest
-    };
-    let groups = weights.chunks_exact(8);
+    let (groups, rest) = weights.as_chunks::<8>();
     let mut last = [0; 8];
-    last[..groups.remainder().len()].copy_from_slice(groups.remainder());
-    groups.map(|group| of(group.try_into().expect("a group of 8"))).max().unwrap_or(0).max(of(&last))
+    last[..rest.len()].copy_from_slice(rest);
+    let mut greatest = [0; 4];
+    for group in groups {
+        add_greatest(&mut greatest, group);
+    }
+    add_greatest(&mut greatest, &last);
+    greatest.into_iter().fold(0, |a, b| a.max(b.into()))
+}
+
+#[inline(always)]
+fn add_greatest(greatest: &mut [i16; 4], group: &[i8; 8]) {
+    let plus = sums(std::array::from_fn(|i| i16::from(group[i]).max(0)));
+    let minus = sums(std::array::from_fn(|i| -i16::from(group[i]).min(0)));
+    for (i, greatest) in greatest.iter_mut().enumerate() {
+        *greatest = (*greatest).max([plus, minus][i / 2][i % 2]);
+    }
 }
