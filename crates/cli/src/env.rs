@@ -16,7 +16,7 @@ pub const FAMILY: Variable = variable("HUA_FAMILY", "family to read the model as
 pub const THREADS: Variable = variable("HUA_THREADS", "threads to compute with, 0 = all cores (as --threads)");
 pub const DEVICE: Variable = variable("HUA_DEVICE", "`cpu` or `reference` (as --device)");
 /// Read where kernels are chosen, by the library.
-pub const ISA: Variable = variable("HUA_ISA", "instruction set: avx512, avx2 or scalar; default: the best there is");
+pub const ISA: Variable = variable("HUA_ISA", "instruction set: avx512, avx2, neon or scalar; default: the best there is");
 pub const CACHE: Variable = variable("HUA_CACHE", "folder for embeddings of pictures; default: `hua` in the user's cache folder");
 pub const NO_COLOR: Variable = variable("NO_COLOR", "any value but an empty one: no colour, unless --color says otherwise");
 

@@ -2,6 +2,8 @@
 use std::ffi::OsStr;
 use std::fmt;
 
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Kernel, Scalar, Simd};
@@ -24,6 +26,8 @@ enum Kind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Scalar,
     /// Plain Rust with the lanes and the tiles of AVX-512, so that tests run the kernels so on every machine.
     #[cfg(test)]
@@ -33,24 +37,24 @@ enum Kind {
 impl Isa {
     /// Those of this machine, best first; the last is plain Rust, which every machine has.
     pub fn available() -> Vec<Self> {
-        let mut isas = vec![];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if avx2 && is_x86_feature_detected!("avx512f") {
-                isas.push(Self(Kind::Avx512));
-            }
-            if avx2 {
-                isas.push(Self(Kind::Avx2));
-            }
-        }
+        // The worst first.
+        let mut isas = vec![Self(Kind::Scalar)];
         #[cfg(test)]
         isas.push(Self(Kind::Wide));
-        isas.push(Self(Kind::Scalar));
+        #[cfg(target_arch = "aarch64")]
+        isas.push(Self(Kind::Neon));
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            isas.push(Self(Kind::Avx2));
+            if is_x86_feature_detected!("avx512f") {
+                isas.push(Self(Kind::Avx512));
+            }
+        }
+        isas.reverse();
         isas
     }
 
-    /// The one of that name, if this machine has it: `avx2`, `avx512` or `scalar`.
+    /// The one of that name, if this machine has it: `avx2`, `avx512`, `neon` or `scalar`.
     pub fn named(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
@@ -74,13 +78,15 @@ impl Isa {
         Self::named(&found).ok_or_else(|| IsaError { found, known: Self::available().iter().map(|isa| isa.name()).collect() })
     }
 
-    /// Its name: `avx2`, `avx512` or `scalar`.
+    /// Its name: `avx2`, `avx512`, `neon` or `scalar`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
             Kind::Scalar => "scalar",
             #[cfg(test)]
             Kind::Wide => "wide",
@@ -110,6 +116,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Kind::Avx512 => unsafe { avx512(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: every machine of the kind has it.
+            Kind::Neon => unsafe { kernel.run::<Neon>() },
             // SAFETY: plain Rust needs no feature.
             Kind::Scalar => unsafe { kernel.run::<Scalar>() },
             #[cfg(test)]

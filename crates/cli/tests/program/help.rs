@@ -79,7 +79,7 @@ fn help_shows_commands_options_and_environment() {
       HUA_FAMILY            family to read the model as (as --family)
       HUA_THREADS           threads to compute with, 0 = all cores (as --threads)
       HUA_DEVICE            `cpu` or `reference` (as --device)
-      HUA_ISA               instruction set: avx512, avx2 or scalar; default: the best there is
+      HUA_ISA               instruction set: avx512, avx2, neon or scalar; default: the best there is
       HUA_CACHE             folder for embeddings of pictures; default: `hua` in the user's cache folder
       XDG_CACHE_HOME        the user's cache folder; default: `~/.cache`
       NO_COLOR              any value but an empty one: no colour, unless --color says otherwise
