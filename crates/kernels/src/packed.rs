@@ -41,6 +41,15 @@ impl Precision {
             Self::Int8 => "int8",
         }
     }
+
+    /// Bits of a weight.
+    pub(crate) fn bits(self) -> usize {
+        match self {
+            Self::Bf16 => 16,
+            Self::F32 => 32,
+            Self::Int8 => 8,
+        }
+    }
 }
 
 impl fmt::Display for Precision {

@@ -13,19 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Cores;
 use crate::cores::Shared;
-pub(crate) use crate::dots::{Matrix, Target, dots};
 use crate::int8::Int8;
 use crate::math::{Activate, Activation};
 use crate::packed::{Packed, Precision};
 use crate::simd::{Kernel, Simd};
 use numbers::{Bf16, F32};
 
-/// Rows of x that are prepared together.
-const ROWS: usize = 96;
-/// Panels whose sums wait together.
+/// Rows of x that are prepared together, about: a cut of them fills half of L2.
+const ROWS: usize = 120;
+/// Rows up to which all cuts of them stay in L2, and a panel is read from its beginning to its end.
+const FEW: usize = 24;
+/// Panels whose sums wait together in L2 for the next cut.
 const GROUP: usize = 16;
-/// Panels of a task at most.
-const PANELS: usize = 32;
 
 /// One of the weights whose products with the same rows lie side by side in the result.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +70,7 @@ pub fn product(cores: &Cores, x: &[f32], inner: usize, parts: &[Part<'_>], epilo
     /// Tells products apart, so that a thread prepares rows once for all its tasks of one.
     static PRODUCTS: AtomicU64 = AtomicU64::new(0);
     let id = PRODUCTS.fetch_add(1, Ordering::Relaxed);
-    let tasks = tasks(cores.threads(), rows, parts);
+    let tasks = tasks(cores, precision, rows, parts);
     let shared = Shared::new(out);
     cores.each(tasks.len(), |i| {
         let task = tasks[i];
@@ -91,23 +90,40 @@ struct Task {
     panels: (usize, usize),
 }
 
-/// Cuts a product into tasks, a few for each thread, larger ones where there are enough.
-fn tasks(threads: usize, rows: usize, parts: &[Part<'_>]) -> Vec<Task> {
-    let row_step = if threads > 1 { 2 * ROWS } else { rows.max(1) };
+/// Cuts a product into tasks: blocks of rows, as equal as whole tiles allow, and for several threads a few pieces of the panels.
+fn tasks(cores: &Cores, precision: Precision, rows: usize, parts: &[Part<'_>]) -> Vec<Task> {
+    let row_step = rows.div_ceil(rows.div_ceil(ROWS).max(1)).next_multiple_of(cores.isa().run(TileRows(precision))).max(1);
     let panels: usize = parts.iter().map(|part| part.weight.layout().panels()).sum();
-    let wanted = (4 * threads).div_ceil(rows.div_ceil(row_step).max(1));
-    let panel_step = if threads > 1 { panels.div_ceil(wanted).clamp(1, PANELS) } else { panels.max(1) };
-    let (mut tasks, mut offset) = (vec![], 0);
-    for (part, layout) in parts.iter().map(|part| part.weight.layout()).enumerate() {
-        for m in (0..rows).step_by(row_step) {
+    let pieces = if cores.threads() > 1 { (4 * cores.threads()).div_ceil(rows.div_ceil(row_step).max(1)) } else { 1 };
+    let panel_step = panels.div_ceil(pieces).max(1);
+    let mut tasks = vec![];
+    for m in (0..rows).step_by(row_step) {
+        let mut offset = 0;
+        for (part, layout) in parts.iter().map(|part| part.weight.layout()).enumerate() {
             for n in (0..layout.panels()).step_by(panel_step) {
                 let (rows, panels) = ((m, rows.min(m + row_step)), (n, layout.panels().min(n + panel_step)));
                 tasks.push(Task { part, offset, rows, panels });
             }
+            offset += layout.out();
         }
-        offset += layout.out();
     }
     tasks
+}
+
+/// The rows of a tile.
+struct TileRows(Precision);
+
+impl Kernel for TileRows {
+    type Output = usize;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> usize {
+        match self.0 {
+            Precision::Bf16 => <Bf16 as Format<S>>::ROWS,
+            Precision::F32 => <F32 as Format<S>>::ROWS,
+            Precision::Int8 => <Int8 as Format<S>>::ROWS,
+        }
+    }
 }
 
 thread_local! {
@@ -165,7 +181,8 @@ pub(crate) trait Format<S: Simd> {
     unsafe fn prepare(x: *const f32, inner: usize, rows: usize, cuts: Cuts, to: *mut u8);
 
     /// Multiplies `M` prepared rows with a panel, for one cut; `sums`, `[M, panel]` words, takes the sums of the first cut and is
-    /// added to with the others. What is `ahead` will be read soon: a line in `step` bytes of it may be fetched for each step.
+    /// added to with the others. What is `ahead` will be read soon: for each line of the panel that is read, `step` bytes of it are to be
+    /// fetched.
     ///
     /// # Safety
     /// As [`Simd`]; `x` was prepared, `panel` is whole, `sums` has room and begins on a cache line.
@@ -218,66 +235,72 @@ impl Kernel for Block<'_> {
 }
 
 impl Block<'_> {
+    /// # Safety
+    /// As [`Simd`]; `product` checked all lengths, and no other task has these rows and columns of the result.
     #[inline(always)]
     unsafe fn run_as<S: Simd, F: Format<S>>(self) {
-        let Self { x, inner, part, epilogue, out, width, task, id, scratch, .. } = self;
+        let Self { x, inner, part, precision, epilogue, out, width, task, id, scratch } = self;
         let panel_width = 2 * S::LANES;
         let cuts = Cuts::new(inner, F::CUT);
         let row_bytes = F::row_bytes(inner, cuts);
         let layout = part.weight.layout();
         let panel_bytes = layout.panel_bytes();
-        for first in (task.rows.0..task.rows.1).step_by(ROWS) {
-            let rows = ROWS.min(task.rows.1 - first);
-            let tiles = rows.div_ceil(F::ROWS);
-            // The rows are shared out evenly: tile `t` begins at this row of the block.
-            let begin = |t: usize| t * rows / tiles;
-            let prepared = room(&mut scratch.prepared, rows * row_bytes);
-            if scratch.of != Some((id, first)) {
-                for t in 0..tiles {
-                    // SAFETY: `product` checked that the rows are there; there is room for all of them.
-                    unsafe {
-                        let x = x.as_ptr().add((first + begin(t)) * inner);
-                        F::prepare(x, inner, begin(t + 1) - begin(t), cuts, prepared.add(begin(t) * row_bytes));
-                    }
-                }
-                scratch.of = Some((id, first));
+        // What one cut takes of a panel.
+        let cut_bytes = cuts.len * panel_width * precision.bits() / 8;
+        let (first, rows) = (task.rows.0, task.rows.1 - task.rows.0);
+        // Tiles share the rows out evenly: the first `more` of them have one more than the others.
+        let tiles = rows.div_ceil(F::ROWS);
+        let (least, more) = (rows / tiles, rows % tiles);
+        let rows_of = |tile: usize| least + usize::from(tile < more);
+
+        let prepared = room(&mut scratch.prepared, rows * row_bytes);
+        if scratch.of != Some((id, first)) {
+            let mut row = 0;
+            for tile in 0..tiles {
+                // SAFETY: the caller's promise; there is room for all rows.
+                unsafe { F::prepare(x.as_ptr().add((first + row) * inner), inner, rows_of(tile), cuts, prepared.add(row * row_bytes)) };
+                row += rows_of(tile);
             }
-            let group = if rows <= 24 { 1 } else { GROUP };
-            let sums = room(&mut scratch.sums, group * rows * panel_width * 4).cast::<f32>();
-            let (from, step) = (part.weight.bytes().as_ptr(), 64usize.div_ceil(tiles));
-            let cut_bytes = panel_bytes / cuts.count;
-            for n in (task.panels.0..task.panels.1).step_by(group) {
-                let panels = n..task.panels.1.min(n + group);
-                for cut in 0..cuts.count {
-                    for p in panels.clone() {
-                        // SAFETY: the panel is one of the weight's; an address to fetch from need not be valid.
-                        let panel = unsafe { from.add(p * panel_bytes) };
-                        let next = if group == 1 || p + 1 < panels.end {
-                            panel.wrapping_add(if group == 1 { (cut + 1) * cut_bytes } else { panel_bytes + cut * cut_bytes })
-                        } else if cut + 1 < cuts.count {
-                            from.wrapping_add(panels.start * panel_bytes + (cut + 1) * cut_bytes)
-                        } else {
-                            panel.wrapping_add(panel_bytes)
-                        };
-                        for t in 0..tiles {
-                            let (begin, count) = (begin(t), begin(t + 1) - begin(t));
-                            // SAFETY: `product` checked all lengths; the rows were prepared, there is room for the group's sums, and no
-                            // other task has these rows and columns of the result.
-                            unsafe {
-                                let x = prepared.add(begin * row_bytes);
-                                let sums = sums.add(((p - n) * rows + begin) * panel_width);
-                                let ahead = next.wrapping_add(t * cut_bytes / tiles);
-                                tile::<S, F>(count, x, panel, inner, cuts, cut, sums, ahead, step);
-                                if cut + 1 == cuts.count {
-                                    F::scale(x, panel, inner, cuts, count, sums);
-                                    let column = p * panel_width;
-                                    let columns = panel_width.min(layout.out() - column);
-                                    let at = (first + begin) * width + task.offset + column;
-                                    let bias = part.bias.map(|bias| &bias[column..column + columns]);
-                                    finish::<S>(sums, count, columns, bias, epilogue, Place { out, at, width });
-                                }
+            scratch.of = Some((id, first));
+        }
+
+        let group = if rows <= FEW { 1 } else { GROUP };
+        let sums = room(&mut scratch.sums, group * rows * panel_width * 4).cast::<f32>();
+        let weights = part.weight.bytes().as_ptr();
+        for n in (task.panels.0..task.panels.1).step_by(group) {
+            let end = task.panels.1.min(n + group);
+            for cut in 0..cuts.count {
+                for p in n..end {
+                    // What comes after this cut of this panel, of which each tile asks for its share.
+                    let (next, next_cut) = match (p + 1 < end, cut + 1 < cuts.count) {
+                        (true, _) => (p + 1, cut),
+                        (false, true) => (n, cut + 1),
+                        (false, false) => (end, 0),
+                    };
+                    let ahead = weights.wrapping_add(next * panel_bytes + next_cut * cut_bytes);
+                    let column = p * panel_width;
+                    let columns = panel_width.min(layout.out() - column);
+                    let mut row = 0;
+                    for tile in 0..tiles {
+                        let count = rows_of(tile);
+                        // SAFETY: the caller's promise; the rows were prepared, the panel is one of the weight's, and there is room for the
+                        // group's sums.
+                        unsafe {
+                            let (x, panel) = (prepared.add(row * row_bytes), weights.add(p * panel_bytes));
+                            let sums = sums.add(((p - n) * rows + row) * panel_width);
+                            let ahead = ahead.wrapping_add(tile * (cut_bytes / tiles) / 64 * 64);
+                            let to = Place { out, at: (first + row) * width + task.offset + column, width, rows: count, columns };
+                            let last = cut + 1 == cuts.count;
+                            if last {
+                                to.fetch::<S>(epilogue);
+                            }
+                            by_rows::<S, F>(count, x, panel, inner, cuts, cut, sums, ahead, 64usize.div_ceil(tiles));
+                            if last {
+                                F::scale(x, panel, inner, cuts, count, sums);
+                                to.finish::<S>(sums, part.bias.map(|bias| &bias[column..column + columns]), epilogue);
                             }
                         }
+                        row += count;
                     }
                 }
             }
@@ -289,7 +312,7 @@ impl Block<'_> {
 /// As [`Format::tile`].
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "as `tile`")]
-unsafe fn tile<S: Simd, F: Format<S>>(
+unsafe fn by_rows<S: Simd, F: Format<S>>(
     rows: usize,
     x: *const u8,
     panel: *const u8,
@@ -300,7 +323,7 @@ unsafe fn tile<S: Simd, F: Format<S>>(
     ahead: *const u8,
     step: usize,
 ) {
-    macro_rules! by_rows {
+    macro_rules! tile {
         ($($rows:literal)*) => {
             match rows {
                 // SAFETY: the caller's promise.
@@ -309,63 +332,125 @@ unsafe fn tile<S: Simd, F: Format<S>>(
             }
         };
     }
-    by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
 }
 
-/// Where the numbers of a tile go: the index of the first, and how wide rows are.
+/// Where the numbers of a tile go: the index of the first, and how wide rows of the result are.
 #[derive(Clone, Copy)]
 struct Place {
     out: Shared,
     at: usize,
     width: usize,
+    rows: usize,
+    /// At most as many as a panel has.
+    columns: usize,
 }
 
-/// Bias, activation and residual of a tile, `[rows, panel]`, of which the first `columns` columns are there.
-///
-/// # Safety
-/// As [`Simd`]; the numbers are inside the result, and no other task has them.
-#[inline(always)]
-unsafe fn finish<S: Simd>(sums: *mut f32, rows: usize, columns: usize, bias: Option<&[f32]>, epilogue: Epilogue<'_>, to: Place) {
-    let panel_width = 2 * S::LANES;
-    for row in 0..rows {
-        let at = to.at + row * to.width;
-        // SAFETY: the caller's promise.
+impl Place {
+    /// Asks for what `finish` will read and write.
+    ///
+    /// # Safety
+    /// As [`Simd`].
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(self, epilogue: Epilogue<'_>) {
+        for row in 0..self.rows {
+            let at = self.at + row * self.width;
+            // SAFETY: the numbers are inside the result.
+            unsafe {
+                S::prefetch(self.out.at(at));
+                S::prefetch(self.out.at(at + self.columns - 1));
+                if let Some(residual) = epilogue.residual {
+                    S::prefetch(&raw const residual[at]);
+                    S::prefetch(&raw const residual[at + self.columns - 1]);
+                }
+            }
+        }
+    }
+
+    /// Scaled sums `[rows, panel]` become numbers of the result: bias, activation, residual.
+    ///
+    /// # Safety
+    /// As [`Simd`]; the numbers are inside the result, and no other task has them.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(self, sums: *mut f32, bias: Option<&[f32]>, epilogue: Epilogue<'_>) {
+        let Self { out, at, width, rows, columns } = self;
+        let panel_width = 2 * S::LANES;
+        // SAFETY: the caller's promise: a tile of sums, `columns` of the bias, of the residual, and of the result in each row.
         unsafe {
-            let numbers = std::slice::from_raw_parts_mut(sums.add(row * panel_width), columns);
-            if let Some(bias) = bias {
-                add::<S>(numbers, bias);
-            }
+            let tile = std::slice::from_raw_parts_mut(sums, rows * panel_width);
+            let mut bias = bias.map_or([S::splat(0.0); 2], |bias| load::<S>(bias.as_ptr(), columns));
             if let Some(act) = epilogue.act {
-                Activate { act, x: numbers }.run::<S>();
+                for row in 0..rows {
+                    let sums = sums.add(row * panel_width);
+                    store::<S>(sums, panel_width, add::<S>(load::<S>(sums, panel_width), bias));
+                }
+                Activate { act, x: &mut *tile }.run::<S>();
+                bias = [S::splat(0.0); 2];
             }
-            if let Some(residual) = epilogue.residual {
-                add::<S>(numbers, &residual[at..at + columns]);
+            for row in 0..rows {
+                let (sums, at) = (sums.add(row * panel_width), at + row * width);
+                let mut values = add::<S>(load::<S>(sums, panel_width), bias);
+                if let Some(residual) = epilogue.residual {
+                    values = add::<S>(values, load::<S>(residual.as_ptr().add(at), columns));
+                }
+                if epilogue.last.is_some() {
+                    store::<S>(sums, panel_width, values);
+                } else {
+                    store::<S>(out.at(at), columns, values);
+                }
             }
             if let Some(act) = epilogue.last {
-                Activate { act, x: numbers }.run::<S>();
+                Activate { act, x: tile }.run::<S>();
+                for row in 0..rows {
+                    store::<S>(out.at(at + row * width), columns, load::<S>(sums.add(row * panel_width), panel_width));
+                }
             }
-            to.out.at(at).copy_from_nonoverlapping(numbers.as_ptr(), columns);
         }
     }
 }
 
-/// `out += other`.
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+unsafe fn add<S: Simd>(a: [S::V; 2], b: [S::V; 2]) -> [S::V; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [S::add(a[0], b[0]), S::add(a[1], b[1])] }
+}
+
+/// The first `columns` numbers of a row of a panel, and zeros.
 ///
 /// # Safety
-/// As [`Simd`]; both are as long.
+/// As [`Simd`]; as many are there.
 #[inline(always)]
-unsafe fn add<S: Simd>(out: &mut [f32], other: &[f32]) {
-    let (to, from) = (out.as_mut_ptr(), other.as_ptr());
-    let whole = out.len() / S::LANES * S::LANES;
-    let rest = out.len() - whole;
-    // SAFETY: all addresses are inside both slices.
+unsafe fn load<S: Simd>(at: *const f32, columns: usize) -> [S::V; 2] {
+    // SAFETY: the caller's promise.
     unsafe {
-        for i in (0..whole).step_by(S::LANES) {
-            S::store(to.add(i), S::add(S::load(to.add(i)), S::load(from.add(i))));
+        if columns == 2 * S::LANES {
+            [S::load(at), S::load(at.add(S::LANES))]
+        } else if columns >= S::LANES {
+            [S::load(at), S::load_first(at.add(S::LANES), columns - S::LANES)]
+        } else {
+            [S::load_first(at, columns), S::splat(0.0)]
         }
-        if rest > 0 {
-            let sum = S::add(S::load_first(to.add(whole), rest), S::load_first(from.add(whole), rest));
-            S::store_first(to.add(whole), rest, sum);
+    }
+}
+
+/// Writes the first `columns` numbers of a row of a panel.
+///
+/// # Safety
+/// As [`Simd`]; there is room for as many.
+#[inline(always)]
+unsafe fn store<S: Simd>(at: *mut f32, columns: usize, [first, second]: [S::V; 2]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if columns == 2 * S::LANES {
+            S::store(at, first);
+            S::store(at.add(S::LANES), second);
+        } else if columns >= S::LANES {
+            S::store(at, first);
+            S::store_first(at.add(S::LANES), columns - S::LANES, second);
+        } else {
+            S::store_first(at, columns, first);
         }
     }
 }
