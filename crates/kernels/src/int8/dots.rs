@@ -13,6 +13,7 @@
 //! are too few registers, and weights half as exact.
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
+use std::hint::black_box;
 
 /// Part of the inner dimension of a tile.
 #[derive(Clone, Copy)]
@@ -43,6 +44,12 @@ pub(crate) trait Tile {
     /// # Safety
     /// The machine must have the instruction set; all addresses but `ahead` are valid, and nothing else uses those of `sums`.
     unsafe fn tile<const M: usize>(bytes: Bytes);
+
+    /// What a tile does in `steps` groups of 8, with weights and sums that stay in registers: how many multiplications and additions that were.
+    ///
+    /// # Safety
+    /// The machine must have the instruction set.
+    unsafe fn registers(steps: usize) -> usize;
 }
 
 /// The instructions of a tile.
@@ -103,6 +110,31 @@ unsafe fn tile<L: Lanes, const M: usize>(bytes: Bytes) {
     }
 }
 
+/// # Safety
+/// As [`Tile::registers`], and the caller must have the features of `L`.
+#[inline(always)]
+unsafe fn registers<L: Lanes, const M: usize>(steps: usize) -> usize {
+    let (x, w) = ([3; 4], [1; 64]);
+    // SAFETY: the caller's promise; there are four inputs, and weights for a register.
+    unsafe {
+        let w: [[L::Bytes; 2]; 2] = std::array::from_fn(|_| std::array::from_fn(|_| L::weights(black_box(w.as_ptr()))));
+        let mut totals = [[L::zero(); 2]; M];
+        for _ in 0..steps {
+            for totals in &mut totals {
+                // Read anew, from where the compiler does not know, so that it multiplies them again; no port that multiplies does that.
+                let x = [L::inputs(black_box(x.as_ptr())), L::inputs(black_box(x.as_ptr()))];
+                *totals = [L::dot(totals[0], x, w[0]), L::dot(totals[1], x, w[1])];
+            }
+        }
+        let mut sums = [0; 16];
+        for total in totals.into_iter().flatten() {
+            L::store(sums.as_mut_ptr(), total);
+            black_box(&sums);
+        }
+    }
+    steps * M * 2 * L::LANES * 8 * 2
+}
+
 /// Plain Rust: the law for the others.
 pub(crate) struct Plain<const LANES: usize>;
 
@@ -113,6 +145,12 @@ impl<const LANES: usize> Tile for Plain<LANES> {
     unsafe fn tile<const M: usize>(bytes: Bytes) {
         // SAFETY: the caller's promise.
         unsafe { tile::<Self, M>(bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn registers(steps: usize) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { registers::<Self, 3>(steps) }
     }
 }
 
@@ -161,7 +199,7 @@ impl<const LANES: usize> Lanes for Plain<LANES> {
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86 {
     (
-        $(#[$about:meta])* $name:ident, $tile:ident, $features:literal, $lanes:literal lanes of $register:ident,
+        $(#[$about:meta])* $name:ident, $tile:ident, $registers:ident, $features:literal, $lanes:literal lanes of $register:ident,
         $zero:ident $load:ident $store:ident $splat:ident,
         |$sums:ident, $x:ident, $w:ident| $dot:expr
     ) => {
@@ -172,6 +210,12 @@ macro_rules! x86 {
         unsafe fn $tile<const M: usize>(bytes: Bytes) {
             // SAFETY: the caller's promise, and this function has the features.
             unsafe { tile::<$name, M>(bytes) }
+        }
+
+        #[target_feature(enable = $features)]
+        unsafe fn $registers<const M: usize>(steps: usize) -> usize {
+            // SAFETY: as above.
+            unsafe { registers::<$name, M>(steps) }
         }
 
         // SAFETY, of every block below: the promise of the trait's caller.
@@ -215,7 +259,7 @@ macro_rules! x86 {
 
 #[cfg(target_arch = "x86_64")]
 x86! {
-    Words8, words8, "avx2", 8 lanes of __m256i,
+    Words8, words8, words8_registers, "avx2", 8 lanes of __m256i,
     _mm256_setzero_si256 _mm256_loadu_si256 _mm256_storeu_si256 _mm256_set1_epi32,
     |sums, x, w| {
         let words = _mm256_add_epi16(_mm256_maddubs_epi16(x[0], w[0]), _mm256_maddubs_epi16(x[1], w[1]));
@@ -224,13 +268,13 @@ x86! {
 }
 #[cfg(target_arch = "x86_64")]
 x86! {
-    Vnni8, vnni8, "avx2,avxvnni", 8 lanes of __m256i,
+    Vnni8, vnni8, vnni8_registers, "avx2,avxvnni", 8 lanes of __m256i,
     _mm256_setzero_si256 _mm256_loadu_si256 _mm256_storeu_si256 _mm256_set1_epi32,
     |sums, x, w| _mm256_dpbusd_avx_epi32(_mm256_dpbusd_avx_epi32(sums, x[0], w[0]), x[1], w[1])
 }
 #[cfg(target_arch = "x86_64")]
 x86! {
-    Words16, words16, "avx512f,avx512bw", 16 lanes of __m512i,
+    Words16, words16, words16_registers, "avx512f,avx512bw", 16 lanes of __m512i,
     _mm512_setzero_si512 _mm512_loadu_si512 _mm512_storeu_si512 _mm512_set1_epi32,
     |sums, x, w| {
         let words = _mm512_add_epi16(_mm512_maddubs_epi16(x[0], w[0]), _mm512_maddubs_epi16(x[1], w[1]));
@@ -239,7 +283,7 @@ x86! {
 }
 #[cfg(target_arch = "x86_64")]
 x86! {
-    Vnni16, vnni16, "avx512f,avx512vnni", 16 lanes of __m512i,
+    Vnni16, vnni16, vnni16_registers, "avx512f,avx512vnni", 16 lanes of __m512i,
     _mm512_setzero_si512 _mm512_loadu_si512 _mm512_storeu_si512 _mm512_set1_epi32,
     |sums, x, w| _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(sums, x[0], w[0]), x[1], w[1])
 }
@@ -260,6 +304,16 @@ impl Tile for Avx2 {
         } else {
             // SAFETY: as above.
             unsafe { words8::<M>(bytes) }
+        }
+    }
+
+    unsafe fn registers(steps: usize) -> usize {
+        if is_x86_feature_detected!("avxvnni") {
+            // SAFETY: the caller's promise, and the machine has the features.
+            unsafe { vnni8_registers::<{ Self::ROWS }>(steps) }
+        } else {
+            // SAFETY: as above.
+            unsafe { words8_registers::<{ Self::ROWS }>(steps) }
         }
     }
 }
@@ -283,6 +337,19 @@ impl Tile for Avx512 {
         } else {
             // SAFETY: as above.
             unsafe { Plain::<16>::tile::<M>(bytes) }
+        }
+    }
+
+    unsafe fn registers(steps: usize) -> usize {
+        if is_x86_feature_detected!("avx512vnni") {
+            // SAFETY: the caller's promise, and the machine has the features.
+            unsafe { vnni16_registers::<{ Self::ROWS }>(steps) }
+        } else if is_x86_feature_detected!("avx512bw") {
+            // SAFETY: as above.
+            unsafe { words16_registers::<{ Self::ROWS }>(steps) }
+        } else {
+            // SAFETY: as above.
+            unsafe { Plain::<16>::registers(steps) }
         }
     }
 }
@@ -385,6 +452,9 @@ mod tests {
                         unsafe fn tile<const M: usize>(bytes: Bytes) {
                             // SAFETY: the machine has the feature, and those that it implies.
                             unsafe { $tile::<M>(bytes) }
+                        }
+                        unsafe fn registers(_steps: usize) -> usize {
+                            0
                         }
                     }
                     check::<Way, 3>($channels);
