@@ -96,6 +96,40 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn maxima([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        unsafe {
+            let ab = _mm256_max_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_max_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let abcd = _mm256_max_ps(_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd));
+            let maxima = _mm_max_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd));
+            std::mem::transmute(maxima)
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(v: &mut [__m256]) {
+        unsafe {
+            /// Of both halves of two rows: the lower two and the upper two of their four numbers, in turn.
+            #[inline(always)]
+            unsafe fn pairs(a: __m256, b: __m256) -> [__m256; 2] {
+                unsafe { [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)] }
+            }
+            /// The same of pairs of numbers.
+            #[inline(always)]
+            unsafe fn fours(a: __m256, b: __m256) -> [__m256; 2] {
+                unsafe { [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b)] }
+            }
+            let v: &mut [__m256; 8] = v.try_into().expect("as many values as lanes");
+            let [a, b, c, d, e, f, g, h] = *v;
+            let ([ab0, ab2], [cd0, cd2], [ef0, ef2], [gh0, gh2]) = (pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h));
+            let ([a0, a1], [a2, a3]) = (fours(ab0, cd0), fours(ab2, cd2));
+            let ([e0, e1], [e2, e3]) = (fours(ef0, gh0), fours(ef2, gh2));
+            for (i, (a, e)) in [(a0, e0), (a1, e1), (a2, e2), (a3, e3)].into_iter().enumerate() {
+                v[i] = _mm256_permute2f128_ps::<0x20>(a, e);
+                v[i + 4] = _mm256_permute2f128_ps::<0x31>(a, e);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn prefetch(at: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }

@@ -88,6 +88,51 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn maxima(v: [__m512; 4]) -> [f32; 4] {
+        unsafe {
+            let halves = |v: __m512| {
+                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v)));
+                _mm256_max_ps(_mm512_castps512_ps256(v), high)
+            };
+            let [a, b, c, d] = v;
+            Avx2::maxima([halves(a), halves(b), halves(c), halves(d)])
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(v: &mut [__m512]) {
+        unsafe {
+            #[inline(always)]
+            unsafe fn low(v: __m512) -> __m256 {
+                unsafe { _mm512_castps512_ps256(v) }
+            }
+            #[inline(always)]
+            unsafe fn high(v: __m512) -> __m256 {
+                unsafe { _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v))) }
+            }
+            #[inline(always)]
+            unsafe fn whole(low: __m256, high: __m256) -> __m512 {
+                unsafe { _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castps_pd(_mm512_castps256_ps512(low)), _mm256_castps_pd(high))) }
+            }
+            // Four squares of 8 by 8; two of them change places.
+            let (upper, lower) = v.split_at(8);
+            let mut squares = [[_mm256_setzero_ps(); 8]; 4];
+            for i in 0..8 {
+                squares[0][i] = low(upper[i]);
+                squares[1][i] = low(lower[i]);
+                squares[2][i] = high(upper[i]);
+                squares[3][i] = high(lower[i]);
+            }
+            for square in &mut squares {
+                Avx2::transpose(square);
+            }
+            let [a, b, c, d] = squares;
+            for i in 0..8 {
+                v[i] = whole(a[i], b[i]);
+                v[i + 8] = whole(c[i], d[i]);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn prefetch(at: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }

@@ -67,6 +67,30 @@ pub(crate) trait Simd: Copy {
     unsafe fn exponent(v: Self::V) -> Self::V;
     /// The sum of the lanes of each.
     unsafe fn sums(v: [Self::V; 4]) -> [f32; 4];
+    /// The greatest lane of each; if one is not a number, that or another.
+    #[inline(always)]
+    unsafe fn maxima(v: [Self::V; 4]) -> [f32; 4] {
+        v.map(|v| {
+            let mut lanes = [f32::NEG_INFINITY; 16];
+            // SAFETY: no instruction set has more lanes.
+            unsafe { Self::store(lanes.as_mut_ptr(), v) };
+            lanes.into_iter().fold(f32::NEG_INFINITY, |most, x| if x > most { x } else { most })
+        })
+    }
+    /// Exchanges rows and columns of the square that `v` is: `LANES` values.
+    #[inline(always)]
+    unsafe fn transpose(v: &mut [Self::V]) {
+        let mut square = [[0.0; 16]; 16];
+        for (row, v) in square.iter_mut().zip(v.iter()) {
+            // SAFETY: no instruction set has more lanes.
+            unsafe { Self::store(row.as_mut_ptr(), *v) };
+        }
+        for (i, v) in v.iter_mut().enumerate() {
+            let column = square.map(|row| row[i]);
+            // SAFETY: as above.
+            *v = unsafe { Self::load(column.as_ptr()) };
+        }
+    }
     /// Asks for the cache line at an address, which need not be valid.
     unsafe fn prefetch(at: *const f32);
 }
