@@ -209,8 +209,8 @@ impl<S: Simd> Format<S> for Bf16 {
 unsafe fn two_steps<S: Simd, const M: usize>(x: *const f32, w: *const u16, sums: &mut [[S::V; 2]; M]) {
     // SAFETY: the caller's promise.
     unsafe {
-        let [left, right] = [S::load_pairs(w), S::load_pairs(w.add(2 * S::LANES))];
-        multiply::<S, M>(x, [left[0], right[0]], sums);
-        multiply::<S, M>(x.add(1), [left[1], right[1]], sums);
+        let right = w.add(2 * S::LANES);
+        multiply::<S, M>(x, [S::load_firsts(w), S::load_firsts(right)], sums);
+        multiply::<S, M>(x.add(1), [S::load_seconds(w), S::load_seconds(right)], sums);
     }
 }

@@ -7,6 +7,11 @@ use super::Simd;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2;
 
+/// Words of pairs, wherever they begin.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Words(__m256i);
+
 /// Bit `i` of lane `i` set below `n`.
 #[inline(always)]
 unsafe fn mask8(n: usize) -> __m256i {
@@ -37,11 +42,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_maskload_ps(at, mask8(n)) }
     }
     #[inline(always)]
-    unsafe fn load_pairs(at: *const u16) -> [__m256; 2] {
+    unsafe fn load_firsts(at: *const u16) -> __m256 {
+        // Read anew for firsts and seconds: a tile has no register left to keep the words in, and the compiler, if it may, keeps them
+        // at the price of sums.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(at.cast::<Words>().read_volatile().0)) }
+    }
+    #[inline(always)]
+    unsafe fn load_seconds(at: *const u16) -> __m256 {
         unsafe {
-            let words = _mm256_loadu_si256(at.cast());
-            let seconds = _mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32 as i32));
-            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(words)), _mm256_castsi256_ps(seconds)]
+            let words = at.cast::<Words>().read_volatile().0;
+            _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
         }
     }
     #[inline(always)]

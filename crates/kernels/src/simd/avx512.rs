@@ -29,11 +29,14 @@ impl Simd for Avx512 {
         unsafe { _mm512_maskz_loadu_ps((1u16 << n) - 1, at) }
     }
     #[inline(always)]
-    unsafe fn load_pairs(at: *const u16) -> [__m512; 2] {
+    unsafe fn load_firsts(at: *const u16) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_loadu_si512(at.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_seconds(at: *const u16) -> __m512 {
         unsafe {
-            let words = _mm512_loadu_si512(at.cast());
-            let seconds = _mm512_and_si512(words, _mm512_set1_epi32(0xffff_0000_u32 as i32));
-            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)), _mm512_castsi512_ps(seconds)]
+            let seconds = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+            _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(at.cast()), seconds))
         }
     }
     #[inline(always)]

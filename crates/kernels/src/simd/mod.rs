@@ -49,8 +49,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn load(at: *const f32) -> Self::V;
     /// The first `n`, and zeros.
     unsafe fn load_first(at: *const f32, n: usize) -> Self::V;
-    /// As many words of two bf16 each: their first ones and their second ones.
-    unsafe fn load_pairs(at: *const u16) -> [Self::V; 2];
+    /// Of as many words of two bf16 each the first ones.
+    unsafe fn load_firsts(at: *const u16) -> Self::V;
+    /// Of as many words of two bf16 each the second ones.
+    unsafe fn load_seconds(at: *const u16) -> Self::V;
     unsafe fn store(at: *mut f32, v: Self::V);
     unsafe fn store_first(at: *mut f32, n: usize, v: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;

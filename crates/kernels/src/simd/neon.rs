@@ -40,15 +40,12 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_pairs(at: *const u16) -> [Self::V; 2] {
-        unsafe {
-            let words = [vld1q_u32(at.cast()), vld1q_u32(at.add(8).cast())];
-            let seconds = vdupq_n_u32(0xffff_0000);
-            [
-                words.map(|words| vreinterpretq_f32_u32(vshlq_n_u32::<16>(words))),
-                words.map(|words| vreinterpretq_f32_u32(vandq_u32(words, seconds))),
-            ]
-        }
+    unsafe fn load_firsts(at: *const u16) -> Self::V {
+        unsafe { [at, at.add(8)].map(|at| vreinterpretq_f32_u32(vshlq_n_u32::<16>(vld1q_u32(at.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn load_seconds(at: *const u16) -> Self::V {
+        unsafe { [at, at.add(8)].map(|at| vreinterpretq_f32_u32(vandq_u32(vld1q_u32(at.cast()), vdupq_n_u32(0xffff_0000)))) }
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, [low, high]: Self::V) {

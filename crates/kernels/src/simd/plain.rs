@@ -36,9 +36,14 @@ impl<const LANES: usize, const TILE_ROWS: usize> Simd for Plain<LANES, TILE_ROWS
         each(|i| if i < n { unsafe { at.add(i).read() } } else { 0.0 })
     }
     #[inline(always)]
-    unsafe fn load_pairs(at: *const u16) -> [Self::V; 2] {
+    unsafe fn load_firsts(at: *const u16) -> Self::V {
         // SAFETY: the caller's promise.
-        [0, 1].map(|half| each(|i| f32::from_bits(u32::from(unsafe { at.add(2 * i + half).read() }) << 16)))
+        each(|i| f32::from_bits(u32::from(unsafe { at.add(2 * i).read() }) << 16))
+    }
+    #[inline(always)]
+    unsafe fn load_seconds(at: *const u16) -> Self::V {
+        // SAFETY: the caller's promise.
+        each(|i| f32::from_bits(u32::from(unsafe { at.add(2 * i + 1).read() }) << 16))
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, v: Self::V) {
