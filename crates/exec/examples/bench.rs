@@ -1,7 +1,8 @@
 //! A whole tower with random weights, run on request: the side of hua in `bench/peers`.
 //!
-//! `bench TOWER BATCH [LENGTH] [--precision f32|bf16|int8] [--threads N]` runs the tower once for each line of its input and answers each with a
-//! line of JSON. Whoever asks can so run several programs in turn, and count what each of them took. `LENGTH` is the tokens of a text.
+//! `bench TOWER BATCH [LENGTH] [--precision f32|bf16|int8] [--threads N]` runs the tower once for each line of its input and answers
+//! each with a line of JSON, the first also with the most that the cores do in registers (operations a second). Whoever asks can so
+//! run several programs in turn, and count what each of them took. `LENGTH` is the tokens of a text.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for measuring")]
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use common::{Random, VitSizes, roberta, vit};
 use hua_exec::{Batch, Cpu, Device, Precision};
 use hua_graph::Graph;
+use hua_kernels::{Isa, peak};
 
 const USAGE: &str = "bench (vit_b16|vit_l14|roberta_base|xlmr_large) BATCH [LENGTH] [--precision f32|bf16|int8] [--threads N]";
 /// Rows of the token table: few, since only those of a text's ids are read.
@@ -40,13 +42,17 @@ fn main() {
         (vec![], random.normals(items * 3 * SIDE * SIDE, 1.0))
     };
     let weights = random.weights(&graph);
-    let program = Cpu { threads, precision, ..Cpu::default() }.load(&graph, &weights).unwrap();
+    let isa = Isa::chosen().unwrap();
+    let program = Cpu { threads, precision, isa: Some(isa), packed: None }.load(&graph, &weights).unwrap();
+    drop(weights);
+    let mut notes = format!(", \"notes\": {{\"isa\": \"{isa:?}\", \"peak\": {:.0}}}", peak(isa, precision) * threads as f64);
     let batch = if is_text { Batch::Ids(&texts) } else { Batch::Images(&pixels) };
     for line in std::io::stdin().lock().lines() {
         line.unwrap();
         let start = Instant::now();
         let rows = program.run(&batch, &["embedding"]).unwrap();
-        println!("{{\"items\": {}, \"seconds\": {}}}", rows[0].lengths.len(), start.elapsed().as_secs_f64());
+        println!("{{\"items\": {}, \"seconds\": {}{notes}}}", rows[0].lengths.len(), start.elapsed().as_secs_f64());
+        notes.clear();
     }
 }
 
