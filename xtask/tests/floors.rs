@@ -7,10 +7,10 @@ use serde_json::Value;
 /// Every crate of the workspace and its floor.
 const FLOORS: [(&str, u32); 9] = [
     ("hua-graph", 0),
-    ("hua-image", 0),
     ("hua-kernels", 0),
     ("hua-text", 0),
     ("hua-exec", 1),
+    ("hua-image", 1),
     ("hua-model", 2),
     ("hua", 3),
     ("hua-cli", 5),

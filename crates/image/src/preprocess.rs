@@ -145,6 +145,16 @@ impl Preprocess {
         }
     }
 
+    /// A size at which nothing much is lost, for [`DecodeOptions::shrink_on_load`](crate::DecodeOptions::shrink_on_load): twice the one that
+    /// pictures are resized to; `None` where they are not.
+    pub fn enough(&self) -> Option<Size> {
+        match self.geometry {
+            Geometry::Crop(_) => None,
+            Geometry::ShortestEdge { edge, .. } => Some(Size::square(2 * edge)),
+            Geometry::Squash { to, .. } => Some(Size { height: 2 * to.height, width: 2 * to.width }),
+        }
+    }
+
     /// `picture` as the model sees it: `[3, height, width]`.
     pub fn apply(&self, picture: &Picture) -> Pixels {
         let size = self.output_size();

@@ -5,8 +5,7 @@
 //! Pillow 13) where the height shrinks by more than twice as many pixels as the width.
 //! Own code, since the order of the passes and every rounding show; `fast_image_resize` promises neither.
 //!
-//! What makes it quick in safe Rust: the horizontal pass takes [`LANES`] rows at a time, turned so that the same column
-//! of all of them lies together. One weight then meets a whole vector of bytes, and the compiler writes the SIMD.
+//! The sums themselves are kernels (`hua_kernels::resize`), the same to the byte on every instruction set.
 //!
 //! Only a window of the result is computed, since a centre crop usually follows: each output pixel depends on its own
 //! weights alone, so the bytes are the same as cropping afterwards, and a 1×60,000 strip cannot ask for gigabytes.
@@ -14,13 +13,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use hua_kernels::resize::{self as kernels, WEIGHT_BITS, weigh_along, weigh_down};
+
 use crate::convert::multiply_255;
 use crate::picture::{Mode, Picture};
-
-/// Rows that the horizontal pass handles together.
-const LANES: usize = 8;
-/// Fraction bits of a weight: 32 bits less 8 for the sample and 2 for the overshoot of a filter.
-const PRECISION: u32 = 22;
 
 /// How a resize weighs its pixels; the numbers are Pillow's `resample` codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -99,12 +95,12 @@ pub(crate) fn resize(picture: &Picture, size: (u32, u32), window: (Range<u32>, R
         };
         match picture.mode {
             Mode::Bilevel | Mode::Palette => unreachable!("indices are never averaged"),
-            Mode::Cmyk => average::<4, { 4 * LANES }>(&source, &axes),
-            Mode::Grey => average::<1, LANES>(&source, &axes),
+            Mode::Cmyk => average::<4>(&source, &axes),
+            Mode::Grey => average::<1>(&source, &axes),
             Mode::Grey16 => average_16(&source, &axes),
-            Mode::GreyAlpha => unpremultiply::<2>(average::<2, { 2 * LANES }>(&source.with(&premultiply::<2>(source.data)), &axes)),
-            Mode::Rgb => average::<3, { 3 * LANES }>(&source, &axes),
-            Mode::Rgba => unpremultiply::<4>(average::<4, { 4 * LANES }>(&source.with(&premultiply::<4>(source.data)), &axes)),
+            Mode::GreyAlpha => unpremultiply::<2>(average::<2>(&source.with(&premultiply::<2>(source.data)), &axes)),
+            Mode::Rgb => average::<3>(&source, &axes),
+            Mode::Rgba => unpremultiply::<4>(average::<4>(&source.with(&premultiply::<4>(source.data)), &axes)),
         }
     };
     picture.with_data(width, height, picture.mode, data)
@@ -175,10 +171,12 @@ impl Taps {
         Self { bounds, weights, stride, identity }
     }
 
-    /// The weights as fixed point, rounded half away from zero.
-    fn fixed(&self) -> Vec<i32> {
-        let one = f64::from(1 << PRECISION);
-        self.weights.iter().map(|&w| if w < 0.0 { (w * one - 0.5) as i32 } else { (w * one + 0.5) as i32 }).collect()
+    /// The weights as fixed point, rounded half away from zero, for inputs that are counted from `offset`.
+    fn fixed(&self, offset: usize) -> kernels::Taps {
+        let one = f64::from(1 << WEIGHT_BITS);
+        let fixed = |&w: &f64| if w < 0.0 { (w * one - 0.5) as i32 } else { (w * one + 0.5) as i32 };
+        let bounds = self.bounds.iter().map(|&(first, count)| (first - offset, count)).collect();
+        kernels::Taps::new(bounds, self.weights.iter().map(fixed).collect(), self.stride)
     }
 
     /// The source pixels that any output pixel needs.
@@ -207,53 +205,30 @@ fn nearest(source: &Source<'_>, bytes: usize, size: (usize, usize), columns: Ran
     out
 }
 
-/// Both passes over 8-bit samples, `CHANNELS` to a pixel; `WIDE` is `CHANNELS * LANES`.
-fn average<const CHANNELS: usize, const WIDE: usize>(source: &Source<'_>, axes: &Axes) -> Vec<u8> {
+/// Both passes over 8-bit samples, `CHANNELS` to a pixel.
+fn average<const CHANNELS: usize>(source: &Source<'_>, axes: &Axes) -> Vec<u8> {
     let Axes { columns, rows, horizontal_first } = axes;
     let needed = rows.needed();
     let row_bytes = source.width * CHANNELS;
     let input = &source.data[needed.start * row_bytes..needed.end * row_bytes];
     if *horizontal_first {
-        let middle = horizontal::<CHANNELS, WIDE>(input, source.width, columns);
+        let middle = horizontal::<CHANNELS>(input, source.width, columns);
         vertical(middle.into(), columns.bounds.len() * CHANNELS, needed.start, rows)
     } else {
         let middle = vertical(input.into(), row_bytes, needed.start, rows);
-        horizontal::<CHANNELS, WIDE>(&middle, source.width, columns)
+        horizontal::<CHANNELS>(&middle, source.width, columns)
     }
 }
 
 /// The horizontal pass: `input` is `[rows, width, CHANNELS]`; returns `[rows, columns, CHANNELS]`.
-fn horizontal<const CHANNELS: usize, const WIDE: usize>(input: &[u8], width: usize, columns: &Taps) -> Vec<u8> {
-    let needed = columns.needed();
-    let (row_bytes, out_bytes) = (width * CHANNELS, columns.bounds.len() * CHANNELS);
+fn horizontal<const CHANNELS: usize>(input: &[u8], width: usize, columns: &Taps) -> Vec<u8> {
+    let row_bytes = width * CHANNELS;
     if columns.identity {
+        let needed = columns.needed();
         return input.chunks_exact(row_bytes).flat_map(|row| &row[needed.start * CHANNELS..needed.end * CHANNELS]).copied().collect();
     }
-    let fixed = columns.fixed();
-    let mut out = vec![0; input.len() / row_bytes * out_bytes];
-    // `[needed columns, LANES, CHANNELS]`
-    let mut turned = vec![0_u8; needed.len() * WIDE];
-    for (input, out) in input.chunks(row_bytes * LANES).zip(out.chunks_mut(out_bytes * LANES)) {
-        for (lane, row) in input.chunks_exact(row_bytes).enumerate() {
-            let row = &row[needed.start * CHANNELS..needed.end * CHANNELS];
-            for (cell, pixel) in turned.as_chunks_mut::<WIDE>().0.iter_mut().zip(row.as_chunks::<CHANNELS>().0) {
-                cell[lane * CHANNELS..][..CHANNELS].copy_from_slice(pixel);
-            }
-        }
-        for (x, (&(first, count), weights)) in columns.bounds.iter().zip(fixed.chunks_exact(columns.stride)).enumerate() {
-            let cells = &turned[(first - needed.start) * WIDE..][..count * WIDE];
-            let mut sum = [1_i32 << (PRECISION - 1); WIDE];
-            for (cell, &weight) in cells.as_chunks::<WIDE>().0.iter().zip(weights) {
-                for (sum, &sample) in sum.iter_mut().zip(cell) {
-                    // Cannot overflow: the two spare bits are for this. The wrapping form keeps checks out of the loop.
-                    *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(sample)));
-                }
-            }
-            for (row, sum) in out.chunks_exact_mut(out_bytes).zip(sum.as_chunks::<CHANNELS>().0) {
-                row[x * CHANNELS..][..CHANNELS].copy_from_slice(&sum.map(clip));
-            }
-        }
-    }
+    let mut out = vec![0; input.len() / row_bytes * columns.bounds.len() * CHANNELS];
+    weigh_along::<CHANNELS>(input, width, &columns.fixed(0), &mut out);
     out
 }
 
@@ -262,25 +237,9 @@ fn vertical(input: Cow<'_, [u8]>, row_bytes: usize, offset: usize, rows: &Taps) 
     if rows.identity {
         return input.into_owned();
     }
-    let fixed = rows.fixed();
     let mut out = vec![0; rows.bounds.len() * row_bytes];
-    let mut sums = vec![0_i32; row_bytes];
-    let weights = fixed.chunks_exact(rows.stride);
-    for ((out, weights), &(first, count)) in out.chunks_exact_mut(row_bytes).zip(weights).zip(&rows.bounds) {
-        sums.fill(1 << (PRECISION - 1));
-        let lines = input[(first - offset) * row_bytes..][..count * row_bytes].chunks_exact(row_bytes);
-        for (line, &weight) in lines.zip(weights) {
-            for (sum, &sample) in sums.iter_mut().zip(line) {
-                *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(sample)));
-            }
-        }
-        out.iter_mut().zip(&sums).for_each(|(out, &sum)| *out = clip(sum));
-    }
+    weigh_down(&input, row_bytes, &rows.fixed(offset), &mut out);
     out
-}
-
-fn clip(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
 }
 
 /// Both passes over 16-bit samples: sums in f64, rounded and clipped after each pass.

@@ -159,3 +159,24 @@ fn resizing_first_gives_the_bytes_of_cn_clip() {
         assert_eq!(sha(squashed.data()), expected, "{name}");
     }
 }
+
+#[test]
+fn a_jpeg_that_shrinks_on_load_is_the_same_picture_in_small() {
+    let shrinking = DecodeOptions { shrink_on_load: Some(hua_image::Size::square(36)), ..DecodeOptions::default() };
+    let mut shrunk = 0;
+    for [name, mode_name, ..] in table::<8>("files.tsv").into_iter().filter(|[name, ..]| name.ends_with(".jpg")) {
+        let (exact, small) = (open(&name, DecodeOptions::default()), open(&name, shrinking));
+        let size = (small.width(), small.height());
+        if size == (exact.width(), exact.height()) {
+            assert_eq!(exact, small, "{name} is not to shrink");
+            continue;
+        }
+        assert_ne!(mode_name, "CMYK");
+        assert!(size.0.min(size.1) >= 36, "{name} is {size:?}");
+        // A box over each block of pixels is what the transform comes near to.
+        let (_, mean) = difference(exact.resize(size.0, size.1, Filter::Box).data(), small.data());
+        assert!(mean < 4.0, "{name}: {mean}");
+        shrunk += 1;
+    }
+    assert!(shrunk > 0, "no golden JPEG is large enough");
+}

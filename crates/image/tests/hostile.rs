@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hua_image::{DecodeOptions, Error, Limits, Picture, Preprocess};
+use hua_image::{DecodeOptions, Error, Limits, Picture, Preprocess, Size};
 use proptest::prelude::*;
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -21,6 +21,7 @@ fn pictures() -> Vec<PathBuf> {
 fn decode(bytes: &[u8]) -> hua_image::Result<Picture> {
     // Small bounds: whatever a mutated header asks for stays cheap.
     let limits = Limits { max_pixels: 1 << 20, max_bytes: 1 << 24 };
+    let _ = Picture::decode(bytes, &DecodeOptions { limits, shrink_on_load: Some(Size::square(16)), ..DecodeOptions::default() });
     Picture::decode(bytes, &DecodeOptions { limits, ..DecodeOptions::default() })
 }
 

@@ -13,6 +13,7 @@ mod math;
 mod packed;
 mod peak;
 mod product;
+pub mod resize;
 mod rows;
 mod simd;
 

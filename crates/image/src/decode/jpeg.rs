@@ -7,8 +7,12 @@
 //! some progressive), at least 0.99997 with the built-in model (mean 0.999995) and 0.99996 with a random ViT-B/16 (mean 0.999996);
 //! at 4:4:4 at least 0.999998; for 69 of 96 to 224 pixels at 4:2:0, where a resize averages little, at least 0.9999 (mean 0.99998).
 //!
+//! It cannot shrink while decoding; where that is asked for, `jpeg-decoder` does it (image-rs's former decoder, pure Rust, MIT or
+//! Apache-2.0; libjpeg-turbo is quicker, but needs an assembler to be so). Coefficients are transformed to 4×4, 2×2 or 1×1 samples of a block.
+//!
 //! `zune-jpeg` fills missing data with grey, as libjpeg does; a file that is cut off is refused here, as by Pillow.
 
+use jpeg_decoder::PixelFormat;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -16,7 +20,7 @@ use zune_jpeg::JpegDecoder;
 
 use super::{DecodeOptions, Decoded};
 use crate::orientation::Orientation;
-use crate::{Error, Format, Mode, Picture, Result};
+use crate::{Error, Format, Mode, Picture, Result, Size};
 
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let frame = Frame::find(bytes)?;
@@ -30,6 +34,11 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     if u64::from(frame.width) * u64::from(frame.height) > bytes.len() as u64 * 8 * 32 * 32 {
         let reason = format!("{} bytes cannot hold {}×{} pixels", bytes.len(), frame.width, frame.height);
         return Err(Error::Truncated { format: Format::Jpeg, reason });
+    }
+
+    let small = options.shrink_on_load.and_then(|enough| frame.shrunk(enough));
+    if let Some(decoded) = small.and_then(|size| decode_shrunk(bytes, size, options.limits.bytes())) {
+        return Ok(decoded);
     }
 
     let damaged = |error: zune_jpeg::errors::DecodeErrors| Error::Damaged { format: Format::Jpeg, reason: error.to_string() };
@@ -60,6 +69,23 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     Ok(Decoded { picture, orientation })
 }
 
+/// A grey or RGB picture at the `size` that [`Frame::shrunk`] gave, in at most `limit` bytes. `None` for what `jpeg-decoder` cannot read: the
+/// exact way may, or says what is wrong.
+fn decode_shrunk(bytes: &[u8], size: (u16, u16), limit: usize) -> Option<Decoded> {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    decoder.set_max_decoding_buffer_size(limit);
+    decoder.scale(size.0, size.1).ok()?;
+    let data = decoder.decode().ok()?;
+    let info = decoder.info()?;
+    let mode = match info.pixel_format {
+        PixelFormat::L8 => Mode::Grey,
+        PixelFormat::RGB24 => Mode::Rgb,
+        PixelFormat::CMYK32 | PixelFormat::L16 => return None,
+    };
+    let orientation = decoder.exif_data().map(Orientation::from_exif).unwrap_or_default();
+    Some(Decoded { picture: Picture::from_raw(info.width.into(), info.height.into(), mode, data).ok()?, orientation })
+}
+
 /// `ycck_cmyk_convert` of libjpeg followed by Pillow's inversion, which cancel but for the black.
 fn ycck_to_cmyk([y, cb, cr, k]: [u8; 4]) -> [u8; 4] {
     const HALF: i32 = 1 << 15;
@@ -82,6 +108,14 @@ struct Frame {
 }
 
 impl Frame {
+    /// The smallest of a half, a quarter and an eighth of the picture that is still as large as `enough`, either way up.
+    fn shrunk(&self, enough: Size) -> Option<(u16, u16)> {
+        let side = enough.width.max(enough.height);
+        let parts = [8, 4, 2].map(|part| (self.width.div_ceil(part), self.height.div_ceil(part)));
+        let (width, height) = parts.into_iter().find(|&(width, height)| width.min(height) >= side)?;
+        (matches!(self.components, 1 | 3)).then_some((width as u16, height as u16))
+    }
+
     /// Walks from marker to marker. Only what precedes the first scan has to be sound.
     fn find(bytes: &[u8]) -> Result<Self> {
         let truncated = || Error::Truncated { format: Format::Jpeg, reason: "no frame header before the end".into() };

@@ -14,7 +14,7 @@ mod webp;
 use std::path::Path;
 
 use crate::orientation::Orientation;
-use crate::{Error, Format, Limits, Picture, Result};
+use crate::{Error, Format, Limits, Picture, Result, Size};
 
 /// How to read a picture file. The default is what a person wants to see; [`DecodeOptions::upstream`] is what the
 /// reference pipelines feed to their models.
@@ -26,18 +26,21 @@ pub struct DecodeOptions {
     pub orient: bool,
     /// What to do with 16-bit grey.
     pub grey16: Grey16,
+    /// The size that is enough for what follows: a JPEG may be decoded at a half, a quarter or an eighth, as long as it stays as large. That is
+    /// quicker, and no longer the same picture: its small details are averaged by the transform instead of the filter.
+    pub shrink_on_load: Option<Size>,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), orient: true, grey16: Grey16::Scale }
+        Self { limits: Limits::default(), orient: true, grey16: Grey16::Scale, shrink_on_load: None }
     }
 }
 
 impl DecodeOptions {
     /// As `PIL.Image.open` and nothing more: EXIF ignored, 16-bit grey clipped when it becomes RGB.
     pub fn upstream() -> Self {
-        Self { limits: Limits::default(), orient: false, grey16: Grey16::Clip }
+        Self { limits: Limits::default(), orient: false, grey16: Grey16::Clip, shrink_on_load: None }
     }
 }
 
