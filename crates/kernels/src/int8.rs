@@ -21,8 +21,21 @@ pub(crate) fn inner(inner: usize) -> usize {
     inner.next_multiple_of(8)
 }
 
+/// Packs a channel of weights into its column of a panel of zeros, with its scale and the sum of its bytes.
+pub(crate) fn pack(isa: Isa, row: &[f32], column: usize, panel: usize, to: &mut [u8]) {
+    let mut bytes = vec![0; inner(row.len())];
+    let scale = quantise_channel(isa, row, &mut bytes[..row.len()]);
+    let (weights, after) = to.split_at_mut(bytes.len() * panel);
+    for (four, to) in bytes.as_chunks::<4>().0.iter().zip(weights.chunks_exact_mut(4 * panel)) {
+        to[4 * column..][..4].copy_from_slice(&four.map(i8::cast_unsigned));
+    }
+    let sum: i32 = bytes.iter().map(|&byte| i32::from(byte)).sum();
+    after[4 * column..][..4].copy_from_slice(&scale.to_ne_bytes());
+    after[4 * (panel + column)..][..4].copy_from_slice(&sum.to_ne_bytes());
+}
+
 /// Makes a channel of weights bytes, and returns its scale.
-pub(crate) fn quantise_channel(isa: Isa, row: &[f32], to: &mut [i8]) -> f32 {
+fn quantise_channel(isa: Isa, row: &[f32], to: &mut [i8]) -> f32 {
     struct Channel<'a>(&'a [f32], &'a mut [i8]);
     impl Kernel for Channel<'_> {
         type Output = f32;

@@ -169,6 +169,31 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     }
 }
 
+/// Two to the power of x, at most 127; what is less than -126 is taken for that.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
+    /// 1.5 · 2²³ + 127: added to a number below 2²², the low bits are that number, rounded, as an exponent.
+    const ROUND: f32 = 12_583_039.0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        // A NaN passes through: the second operand is what stays.
+        let x = S::max(S::splat(-126.0), x);
+        let rounded = S::add(x, S::splat(ROUND));
+        let r = S::sub(x, S::sub(rounded, S::splat(ROUND)));
+        // Not one long chain: the sums of pairs wait for nothing but r.
+        let square = S::mul(r, r);
+        let high = S::fma(S::splat(0.001_326_472_7), r, S::splat(0.009_671_513));
+        let middle = S::fma(S::splat(0.055_507_337), r, S::splat(0.240_222_42));
+        #[expect(clippy::approx_constant, reason = "the polynomial's own, near it")]
+        let low = S::fma(S::splat(0.693_147), r, S::splat(1.0));
+        let p = S::fma(S::fma(high, square, middle), square, low);
+        S::mul(p, S::exponent(rounded))
+    }
+}
+
 /// # Safety
 /// As [`Simd`].
 #[inline(always)]
