@@ -1,4 +1,6 @@
 //! What developers of hua run: `cargo xtask check` before handing in, `cargo xtask goldens` to make the golden files anew.
+mod counts;
+
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -6,6 +8,8 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   check     format, lints, documentation, tests: what CI runs
+  counts    count the instructions of the hot kernels and fail where they are more than written down (needs valgrind);
+            --bless writes them down; --timed: ratios to a frozen kernel, for AVX-512, which valgrind does not know
   goldens   make the golden files anew but for token ids, which need upstream's files (needs Python with what
             tests/golden/README.md names; token ids: tests/golden/make_text.py)
   peers     measure hua against other engines (needs Python; see bench/peers/README.md)";
@@ -14,6 +18,7 @@ fn main() -> Result<()> {
     let command = std::env::args().nth(1).unwrap_or_default();
     match command.as_str() {
         "check" => run("bash", &[".ci/run"]),
+        "counts" => counts::counts(&std::env::args().skip(2).collect::<Vec<_>>()),
         "goldens" => ["make_models.py", "make_pipeline.py", "make_recalls.py", "make_image.py", "make_checkpoints.py"]
             .iter()
             .try_for_each(|script| run("python3", &[&format!("tests/golden/{script}")])),
