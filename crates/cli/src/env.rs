@@ -15,15 +15,18 @@ pub const MODEL: Variable = variable("HUA_MODEL", "model to answer with: a name 
 pub const FAMILY: Variable = variable("HUA_FAMILY", "family to read the model as (as --family)");
 pub const THREADS: Variable = variable("HUA_THREADS", "threads to compute with, 0 = all cores (as --threads)");
 pub const DEVICE: Variable = variable("HUA_DEVICE", "`cpu` or `reference` (as --device)");
+pub const PRECISION: Variable = variable("HUA_PRECISION", "`f32`, `bf16`, `int8` or `auto` (as --precision)");
+pub const PACKED: Variable = variable("HUA_PACKED", "when packed weights are kept in HUA_CACHE: `auto` (bf16 and int8), `always` or `off`");
 /// Read where kernels are chosen, by the library.
 pub const ISA: Variable = variable("HUA_ISA", "instruction set: avx512, avx2, neon or scalar; default: the best there is");
-pub const CACHE: Variable = variable("HUA_CACHE", "folder for embeddings of pictures; default: `hua` in the user's cache folder");
+pub const CACHE: Variable =
+    variable("HUA_CACHE", "folder for embeddings of pictures and packed weights; default: `hua` in the user's cache folder");
 pub const NO_COLOR: Variable = variable("NO_COLOR", "any value but an empty one: no colour, unless --color says otherwise");
 
 pub const USER_CACHES: Variable = variable("XDG_CACHE_HOME", "the user's cache folder; default: `~/.cache`");
 
 /// What the program reads itself.
-pub const OURS: &[Variable] = &[MODEL, FAMILY, THREADS, DEVICE, ISA, CACHE, USER_CACHES, NO_COLOR];
+pub const OURS: &[Variable] = &[MODEL, FAMILY, THREADS, DEVICE, PRECISION, PACKED, ISA, CACHE, USER_CACHES, NO_COLOR];
 
 /// What the hub client of the library reads: the names Python's `huggingface_hub` and `modelscope` use, so that one setting and
 /// one cache serve both worlds.

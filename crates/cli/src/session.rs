@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hua::{DeviceKind, Embedder, Failure, OpenOptions, Truncation, hub};
+use hua::{DeviceKind, Embedder, Failure, OpenOptions, PackedOptions, Truncation, hub};
 
 use crate::printer::Printer;
 use crate::progress::{Bar, Unit};
@@ -22,15 +22,19 @@ impl Session {
     /// Opens the model that was named, or the built-in one, and says so in that case.
     pub fn embedder(&self) -> anyhow::Result<Embedder> {
         let options = self.open_options()?;
-        match &self.settings.model {
-            Some(name) => Ok(Embedder::open_with(name, &options)?),
+        let embedder = match &self.settings.model {
+            Some(name) => Embedder::open_with(name, &options)?,
             None => {
                 let embedder = Embedder::embedded(&options)?;
                 let name = embedder.name();
                 self.printer.note(format!("the built-in model `{name}` answers; name another with `--model NAME-OR-PATH` or HUA_MODEL"));
-                Ok(embedder)
+                embedder
             }
+        };
+        if let Some(measured) = embedder.measured() {
+            self.printer.note(format!("computing in {}: on this machine {measured}", embedder.precision()));
         }
+        Ok(embedder)
     }
 
     /// How a model is opened.
@@ -46,6 +50,8 @@ impl Session {
                 Device::Cpu => DeviceKind::Cpu,
                 Device::Reference => DeviceKind::Reference,
             },
+            precision: self.settings.precision,
+            packed: PackedOptions { folder: self.cache().map(|cache| cache.join("packed")), when: self.settings.packed },
             compat: self.settings.compat,
             hub,
         })

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use hua::{PackedWhen, PrecisionChoice};
 
 use crate::complaint::Complaint;
 use crate::env;
@@ -29,6 +30,9 @@ pub struct Global {
     /// What computes: `cpu` is the fast one, `reference` the slow definition that the fast one is tested against
     #[arg(long, global = true, value_enum)]
     pub device: Option<Device>,
+    /// Which numbers weights are kept in: `f32`, `bf16`, `int8`, or `auto`, the faster of f32 and bf16 on this machine [default: f32]
+    #[arg(long, global = true, value_name = "PRECISION")]
+    pub precision: Option<PrecisionChoice>,
     /// Match the original Python code where hua does better: ignores EXIF orientation, keeps cn_clip's resize and tokenizer rules
     #[arg(long, global = true)]
     pub compat: bool,
@@ -69,6 +73,8 @@ pub struct Settings {
     /// 0 = all cores.
     pub threads: usize,
     pub device: Device,
+    pub precision: PrecisionChoice,
+    pub packed: PackedWhen,
     pub compat: bool,
     /// Folder for embeddings of pictures; None if the user has no home: nothing is kept.
     pub cache: Option<PathBuf>,
@@ -90,6 +96,17 @@ impl Settings {
             (None, Some(text)) => Device::from_str(&text, true).map_err(|_| wrong(&env::DEVICE, &text, "`cpu` or `reference`"))?,
             (None, None) => Device::default(),
         };
+        let precision = match (global.precision, set(&env::PRECISION)) {
+            (Some(precision), _) => precision,
+            (None, Some(text)) => text.parse().map_err(|_| wrong(&env::PRECISION, &text, "`f32`, `bf16`, `int8` or `auto`"))?,
+            (None, None) => PrecisionChoice::default(),
+        };
+        let packed = match set(&env::PACKED).as_deref() {
+            Some("always") => PackedWhen::Always,
+            Some("auto") | None => PackedWhen::Auto,
+            Some("off") => PackedWhen::Off,
+            Some(text) => return Err(wrong(&env::PACKED, text, "`always`, `auto` or `off`")),
+        };
         let color = match global.color {
             Color::Auto if set(&env::NO_COLOR).is_some() => Color::Never,
             color => color,
@@ -101,6 +118,8 @@ impl Settings {
             context_length: global.context_length,
             threads,
             device,
+            precision,
+            packed,
             compat: global.compat,
             cache: set(&env::CACHE).map(PathBuf::from).or_else(|| user_caches(set(&env::USER_CACHES)).map(|caches| caches.join("hua"))),
             quiet: global.quiet,
@@ -139,6 +158,23 @@ mod tests {
         assert_eq!((settings.model.as_deref(), settings.device), (Some("from-environment"), Device::Reference));
         let cache = std::env::home_dir().map(|home| home.join(".cache").join("hua"));
         assert_eq!(Settings::resolve(Global::default(), |_| None).unwrap(), Settings { cache, ..Settings::default() });
+    }
+
+    #[test]
+    fn precision_and_packing_are_read_from_the_environment() {
+        let look = |precision: &'static str, packed: &'static str| {
+            Settings::resolve(Global::default(), move |name| match name {
+                "HUA_PRECISION" => Some(precision.to_owned()),
+                "HUA_PACKED" => Some(packed.to_owned()),
+                _ => None,
+            })
+        };
+        let settings = look("auto", "always").unwrap();
+        assert_eq!((settings.precision, settings.packed), (PrecisionChoice::Auto, PackedWhen::Always));
+        let complaint = look("fp16", "auto").unwrap_err().to_string();
+        assert_eq!(complaint, "`HUA_PRECISION` is `fp16`, not `f32`, `bf16`, `int8` or `auto`");
+        let complaint = look("int8", "never").unwrap_err().to_string();
+        assert_eq!(complaint, "`HUA_PACKED` is `never`, not `always`, `auto` or `off`");
     }
 
     #[test]

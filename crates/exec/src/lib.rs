@@ -36,7 +36,7 @@ use hua_graph::{Graph, Kind, TensorError, Weights};
 use hua_kernels::{IsaError, PoolError};
 
 pub use batch::{Batch, Rows};
-pub use cpu::{Cpu, PackedCache};
+pub use cpu::{Cpu, Measured, PackedCache};
 pub use reference::Reference;
 
 pub use hua_kernels::{Isa, Precision, PrecisionError};

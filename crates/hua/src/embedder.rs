@@ -8,14 +8,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use hua_exec::{Batch, Cpu, Device, Program, Reference, Rows};
+use hua_exec::{Batch, Cpu, Device, Measured, Precision, Program, Reference, Rows};
 use hua_image::{Alpha, ConvertOrder, DecodeOptions, Picture, Preprocess};
 use hua_model::{Model, ModelSpec, Preprocessing, Source, TokenizerKind, Tower};
 use hua_text::{Builtin, Tokenizer, TokenizerOptions, WordPieceRules};
 use rayon::prelude::*;
 
 use crate::gallery::{EMBEDDED_MODEL, MODEL_FILES};
-use crate::{Embeddings, Error, Failure, Progress, Truncation, hub};
+use crate::{Embeddings, Error, Failure, PackedOptions, PrecisionChoice, Progress, Truncation, hub};
 
 /// Each tower has as many threads, so that a slip of the hand could bring a machine to its knees.
 const MOST_THREADS: usize = 512;
@@ -47,6 +47,10 @@ pub struct OpenOptions {
     pub threads: usize,
     /// Which executor.
     pub device: DeviceKind,
+    /// Which numbers the fast executor's weights are kept in.
+    pub precision: PrecisionChoice,
+    /// Where packed weights are kept.
+    pub packed: PackedOptions,
     /// Do what upstream's programs do, where hua does better by default: EXIF orientation ignored, transparency dropped, quotes not mapped, and
     /// pictures resized before they are converted to RGB where the files are cn_clip's or OpenAI's.
     pub compat: bool,
@@ -62,6 +66,8 @@ impl Default for OpenOptions {
             context_length: None,
             threads: 0,
             device: DeviceKind::default(),
+            precision: PrecisionChoice::default(),
+            packed: PackedOptions::default(),
             compat: false,
             hub: hub::Settings::from_env(),
         }
@@ -95,6 +101,8 @@ pub struct Embedder {
     decode: DecodeOptions,
     compat: bool,
     kind: DeviceKind,
+    precision: Precision,
+    measured: Option<Measured>,
     device: Box<dyn Device>,
     image: OnceLock<Arc<dyn Program>>,
     text: OnceLock<Arc<dyn Program>>,
@@ -125,7 +133,7 @@ impl Embedder {
         let path = hub::resolve(name_or_path, &options.hub)?;
         let model = Model::open(&path, &options.model_options())?;
         let tokenizer = tokenizer(&model.spec, options.compat)?;
-        Self::assemble(name_or_path.to_owned(), model, tokenizer, options)
+        Self::assemble(name_or_path.to_owned(), model, tokenizer, options, true)
     }
 
     /// The model that is part of the program.
@@ -137,25 +145,33 @@ impl Embedder {
         let model = Model::from_source(&source, &options.model_options())?;
         let (_, json) = MODEL_FILES.iter().find(|(name, _)| *name == "tokenizer.json").expect("the model has a tokenizer");
         let tokenizer = Tokenizer::from_json_bytes(json, &tokenizer_options(&model.spec, options.compat))?;
-        Self::assemble(EMBEDDED_MODEL.to_owned(), model, tokenizer, options)
+        Self::assemble(EMBEDDED_MODEL.to_owned(), model, tokenizer, options, false)
     }
 
-    fn assemble(name: String, model: Model, tokenizer: Tokenizer, options: &OpenOptions) -> Result<Self, Error> {
+    /// `keep`: whether packed weights may be kept in files.
+    fn assemble(name: String, model: Model, tokenizer: Tokenizer, options: &OpenOptions, keep: bool) -> Result<Self, Error> {
         let preprocess = preprocess(&model.spec, options.compat)?;
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
         let threads = if options.threads == 0 { cores } else { options.threads };
         if threads > MOST_THREADS {
             return Err(Error::Threads { threads, reason: format!("at most {MOST_THREADS} make sense") });
         }
+        let (precision, measured) = match (options.device, options.precision) {
+            (DeviceKind::Cpu, choice) => choice.choose()?,
+            (DeviceKind::Reference, PrecisionChoice::Auto | PrecisionChoice::Just(Precision::F32)) => (Precision::F32, None),
+            (DeviceKind::Reference, PrecisionChoice::Just(precision)) => return Err(Error::Precision { precision }),
+        };
+        let packed = options.packed.cache(&model.spec.fingerprint, precision).filter(|_| keep);
         let device: Box<dyn Device> = match options.device {
-            DeviceKind::Cpu => Box::new(Cpu { threads, ..Cpu::default() }),
+            DeviceKind::Cpu => Box::new(Cpu { threads, precision, isa: None, packed }),
             DeviceKind::Reference => Box::new(Reference),
         };
         let pool =
             rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
         let decode = if options.compat { DecodeOptions::upstream() } else { DecodeOptions::default() };
         let (image, text) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { name, model, tokenizer, preprocess, decode, compat: options.compat, kind: options.device, device, image, text, pool })
+        let (compat, kind) = (options.compat, options.device);
+        Ok(Self { name, model, tokenizer, preprocess, decode, compat, kind, precision, measured, device, image, text, pool })
     }
 
     /// The name it was opened by.
@@ -181,6 +197,16 @@ impl Embedder {
     /// Numbers of an embedding.
     pub fn width(&self) -> usize {
         self.spec().embedding_width
+    }
+
+    /// Which numbers its weights are kept in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What was measured to choose the precision, if it was to be chosen.
+    pub fn measured(&self) -> Option<&Measured> {
+        self.measured.as_ref()
     }
 
     /// What cosines are multiplied by before a softmax: `exp(logit_scale)` of the checkpoint.
@@ -342,7 +368,11 @@ impl Embedder {
             DeviceKind::Cpu => "",
             DeviceKind::Reference => "-reference",
         };
-        format!("{}{compat}{device}", self.fingerprint())
+        let precision = match self.precision {
+            Precision::F32 => String::new(),
+            other => format!("-{other}"),
+        };
+        format!("{}{compat}{device}{precision}", self.fingerprint())
     }
 
     fn image_program(&self) -> Result<&Arc<dyn Program>, Error> {

@@ -87,6 +87,12 @@ pub enum Error {
         /// Side of the tower's pictures.
         wanted: u32,
     },
+    /// A precision that an executor does not have.
+    #[error("the reference executor computes in f32 alone, `{precision}` was asked for")]
+    Precision {
+        /// What was asked for.
+        precision: hua_exec::Precision,
+    },
     /// A `preprocessor_config.json` that cannot be followed.
     #[error("`preprocessor_config.json` of the model: {0}")]
     Preprocessing(#[source] hua_image::Error),
@@ -119,6 +125,7 @@ impl Error {
             | Self::Labels { .. }
             | Self::NoPictures { .. }
             | Self::OtherModel { .. }
+            | Self::Precision { .. }
             | Self::Threads { .. } => Fault::Caller,
             Self::Exec(_) => Fault::Us,
             Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. })

@@ -20,6 +20,7 @@ mod error;
 pub mod evaluate;
 mod gallery;
 pub mod hub;
+mod precision;
 mod progress;
 
 pub use classify::{Classifier, Score};
@@ -30,6 +31,7 @@ pub use embeddings::{Embeddings, Matrix, Truncation, similarity};
 pub use error::Error;
 pub use gallery::EMBEDDED_MODEL;
 pub use hub::Fault;
+pub use precision::{PackedOptions, PackedWhen, PrecisionChoice, PrecisionChoiceError};
 pub use progress::{NoProgress, Progress};
 
 pub use hua_exec as exec;

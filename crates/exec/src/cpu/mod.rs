@@ -11,6 +11,7 @@
 //! one left it (`arena`): with batches of one shape, nothing is allocated but the results.
 mod arena;
 mod conv;
+mod measured;
 mod numbers;
 mod passes;
 mod plan;
@@ -32,6 +33,7 @@ use numbers::Numbers;
 use plan::Plan;
 use run::Ready;
 
+pub use measured::Measured;
 pub use store::PackedCache;
 
 /// The CPU.
