@@ -64,12 +64,19 @@ class Side:
         command = ["taskset", "-c", ",".join(map(str, cores)), *map(str, command)]
         start = time.perf_counter()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, env=environment, start_new_session=True
         )
         self.answer = b""
         self.tell()
         self.notes = self.ask(limit).get("notes", {})
         self.start = {"wall": time.perf_counter() - start, "cpu": self.clocks()[0]}
+
+    def prefer(self, nice):
+        """Gives its threads this priority, now that it has started, and the group that Linux makes of a session's processes."""
+        with contextlib.suppress(FileNotFoundError):
+            pathlib.Path(f"/proc/{self.process.pid}/autogroup").write_text(str(nice))
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
 
     def tell(self):
         try:
@@ -174,6 +181,8 @@ def measure(cell, data, arguments):
             data["dropped"][f"{cell['tower']} {name}"] = f"{key(cell)}: {failure}"
             print(f"  {name}: {failure}", flush=True)
             continue
+        if arguments.nice:
+            sides[-1].prefer(arguments.nice)
         kept = entry["sides"].setdefault(name, {"samples": [], "starts": []})
         kept["notes"] = sides[-1].notes
         kept["starts"].append(sides[-1].start)
@@ -218,16 +227,16 @@ def measure(cell, data, arguments):
 
 def facts(arguments):
     """What the figures were measured on, and with."""
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
-    flags = re.search(r"flags\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1].split()
+    told = pathlib.Path("/proc/cpuinfo").read_text()
+    cpu, family, model, flags = (re.search(rf"{field}\s*: (.*)", told) for field in ("model name", "cpu family", "model", "flags"))
     wanted = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
     packages = ("onnxruntime", "openvino", "nncf", "torch", "numpy")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
-        "cpu": cpu,
-        "instructions": [flag for flag in wanted if flag in flags],
+        "cpu": cpu[1] + (f" (family {family[1]}, model {model[1]})" if family and model else ""),
+        "instructions": [flag for flag in wanted if flag in flags[1].split()],
         "cores": os.cpu_count(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "hua": commit,
@@ -251,8 +260,15 @@ def parse():
     parser.add_argument("--limit", type=float, default=80, help="seconds that the rounds of a cell may take in all; one round is always run")
     parser.add_argument("--start-limit", type=float, default=300, help="seconds that a side may take until its first result")
     parser.add_argument("--cores", type=lambda text: [int(n) for n in text.split(",")], default=sorted(os.sched_getaffinity(0))[:2])
+    parser.add_argument("--nice", type=int, default=0, help="priority of all sides while they are measured; below 0 for root alone")
     parser.add_argument("--lock", help="a file to lock while a cell is measured, on a machine where others measure too")
     return parser.parse_args()
+
+
+def told():
+    """The command, without what says where things lie on this machine."""
+    text = " ".join(["python", "peers.py", *(f"'{a}'" if re.search(r"[|*(]", a) else a for a in sys.argv[1:])])
+    return re.sub(r" --(hua|work|out|lock) \S+", "", text)
 
 
 def enough(entry, arguments):
@@ -269,7 +285,7 @@ def main():
     if arguments.resume or arguments.report:
         data = json.loads(raw.read_text()) if raw.exists() else data
     if not arguments.report:
-        data["runs"].append({**facts(arguments), "command": " ".join(["python", "peers.py", *sys.argv[1:]])})
+        data["runs"].append({**facts(arguments), "command": told()})
         for cell in cells(arguments.quick):
             if not re.search(arguments.only, key(cell)) or cell["threads"] > len(arguments.cores):
                 continue

@@ -1,5 +1,6 @@
 """Tables and a plot of the samples that `peers.py` took."""
 
+import pathlib
 import statistics
 
 from sides import PEERS
@@ -115,17 +116,19 @@ def peaks(data):
 
 
 def footprints(data):
-    """Memory and the first result, at batch 1 on one thread."""
+    """Memory and the first result, at batch 1 on one thread, of each vendor's fastest."""
     rows = []
     for group in grouped(data):
         for precision in PRECISIONS:
             entry = group.get(precision)
             if not entry or entry["batch"] != 1 or entry["threads"] != 1:
                 continue
+            vendors = set()
             for name in results(entry):
                 side = entry["sides"][name]
-                if not side.get("memory"):
+                if not side.get("memory") or name.split()[0] in vendors:
                     continue
+                vendors.add(name.split()[0])
                 start = min(side["starts"], key=lambda s: s["cpu"])
                 rows.append([
                     label(entry), precision, name, f"{side['memory']['peak']:.0f}", f"{side['memory']['now']:.0f}",
@@ -170,7 +173,7 @@ TEXT = """# hua beside its peers, on CPUs
 
 Whole towers with random weights of the same shapes; hua and each peer in turn, with the same number of threads on the same cores. A
 ratio is hua's speed by that of the **fastest peer of the same precision in the same run**, which is named beside it; bold where the
-target is reached ({met} of {known} cells). The raw samples are in `bench-cpu.json`; what each peer is given is in
+target is reached: in {met} of the {known} cells measured, of 108. The raw samples are in `bench-cpu.json`; what each peer is given is in
 [bench/peers](../bench/peers/README.md).
 
 ![ratios](bench-cpu.svg)
@@ -193,11 +196,11 @@ core's multiply instructions alone reach in the same process.
 {peaks}
 ## First result and memory
 
-One item, one thread. hua's example makes its random weights in memory, packs them and lets them go before the first result, so its
-start and its peak are not those of a model in files: `hua bench` measures these.
+One item, one thread. hua's example draws its weights at random and packs them before its first result, which is most of its start
+and of its peak; the peers read files. `hua bench` measures the start and the memory of models in files.
 
 {footprints}
-## Speeds
+{notes}## Speeds
 
 {speeds}
 ## Peers left out
@@ -208,7 +211,8 @@ Not run again for a tower where they were more than 2.5 times slower than its be
 
 
 def write(data, folder):
-    """`bench-cpu.md` and `bench-cpu.svg`."""
+    """`bench-cpu.md` and `bench-cpu.svg`; what is in `notes.md` here, of where the time goes, is put into the former."""
+    notes = pathlib.Path(__file__).with_name("notes.md")
     made, met, known = ratios(data)
     run = data["runs"][-1]
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
@@ -228,7 +232,7 @@ def write(data, folder):
     (folder / "bench-cpu.md").write_text(
         TEXT.format(
             met=met, known=known, machine=machine, ratios=made, bf16=bf16, peaks=peaks(data) or "Not measured.\n",
-            footprints=footprints(data), speeds=speeds(data), counts=f"{clean} of {total} samples were clean.",
+            footprints=footprints(data), notes=notes.read_text() + "\n" if notes.exists() else "", speeds=speeds(data), counts=f"{clean} of {total} samples were clean.",
             dropped="".join(f"- {name.split(' ', 1)[1]}, {name.split(' ', 1)[0]}: {why}\n" for name, why in sorted(data["dropped"].items())),
         )
     )  # fmt: skip
