@@ -135,64 +135,54 @@ unsafe fn registers<L: Lanes, const M: usize>(steps: usize) -> usize {
     steps * M * 2 * L::LANES * 8 * 2
 }
 
-/// Plain Rust: the law for the others.
+/// Plain Rust, and what the compiler makes of it.
 pub(crate) struct Plain<const LANES: usize>;
+
+/// Products that plain Rust multiplies together: two of each of four lanes.
+const TOGETHER: usize = 16;
 
 impl<const LANES: usize> Tile for Plain<LANES> {
     const ROWS: usize = if LANES > 8 { 10 } else { 3 };
 
     #[inline(always)]
     unsafe fn tile<const M: usize>(bytes: Bytes) {
-        // SAFETY: the caller's promise.
-        unsafe { tile::<Self, M>(bytes) }
+        let Bytes { x, stride, panel, len, sums, add, .. } = bytes;
+        let width = 2 * LANES;
+        for row in 0..M {
+            // SAFETY: the caller's promise.
+            let (x, panel, sums) = unsafe {
+                let panel = std::slice::from_raw_parts(panel, len * width);
+                (std::slice::from_raw_parts(x.add(row * stride), len), panel, std::slice::from_raw_parts_mut(sums.add(row * width), width))
+            };
+            // Of each lane the four sums of every fourth product; two products, 4 apart, are added in 16 bits.
+            let mut totals = [[[0i32; TOGETHER]; LANES]; 2];
+            let totals = &mut totals.as_flattened_mut()[..4 * width / TOGETHER];
+            for (x, panel) in x.as_chunks::<8>().0.iter().zip(panel.chunks_exact(8 * width)) {
+                let x: [[i16; TOGETHER]; 2] = [0, 4].map(|half| std::array::from_fn(|i| x[half + i % 4].into()));
+                let (first, second) = panel.split_at(4 * width);
+                let weights = first.as_chunks::<TOGETHER>().0.iter().zip(second.as_chunks::<TOGETHER>().0);
+                for (totals, w) in totals.iter_mut().zip(weights) {
+                    for i in 0..TOGETHER {
+                        totals[i] += i32::from(x[0][i] * i16::from(w.0[i]) + x[1][i] * i16::from(w.1[i]));
+                    }
+                }
+            }
+            for (sum, of) in sums.iter_mut().zip(totals.as_flattened().as_chunks::<4>().0) {
+                *sum = if add { *sum } else { 0 } + of.iter().sum::<i32>();
+            }
+        }
     }
 
-    #[inline(always)]
     unsafe fn registers(steps: usize) -> usize {
-        // SAFETY: the caller's promise.
-        unsafe { registers::<Self, 3>(steps) }
+        let (x, panel, mut sums) = ([3; 8], [[1; LANES]; 16], [0; 64]);
+        for _ in 0..steps {
+            let (x, panel) = (black_box(x.as_ptr()), panel.as_flattened().as_ptr());
+            let bytes = Bytes { x, stride: 0, panel, len: 8, sums: sums.as_mut_ptr(), add: true, ahead: x, step: 0 };
+            // SAFETY: a row of 8 inputs, 8 weights for each channel, and room for their sums.
+            unsafe { Self::tile::<1>(bytes) };
+        }
+        steps * 2 * LANES * 8 * 2
     }
-}
-
-impl<const LANES: usize> Lanes for Plain<LANES> {
-    type Sums = [i32; LANES];
-    type Bytes = [[i32; 4]; LANES];
-    const LANES: usize = LANES;
-
-    #[inline(always)]
-    unsafe fn zero() -> Self::Sums {
-        [0; LANES]
-    }
-    #[inline(always)]
-    unsafe fn load(at: *const i32) -> Self::Sums {
-        // SAFETY: the caller's promise.
-        unsafe { at.cast::<Self::Sums>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn store(at: *mut i32, sums: Self::Sums) {
-        // SAFETY: the caller's promise.
-        unsafe { at.cast::<Self::Sums>().write_unaligned(sums) }
-    }
-    #[inline(always)]
-    unsafe fn weights(at: *const i8) -> Self::Bytes {
-        // SAFETY: the caller's promise.
-        unsafe { at.cast::<[[i8; 4]; LANES]>().read_unaligned() }.map(|w| w.map(i32::from))
-    }
-    #[inline(always)]
-    unsafe fn inputs(at: *const u8) -> Self::Bytes {
-        // SAFETY: the caller's promise.
-        [unsafe { at.cast::<[u8; 4]>().read_unaligned() }.map(i32::from); LANES]
-    }
-    #[inline(always)]
-    unsafe fn dot(sums: Self::Sums, x: [Self::Bytes; 2], w: [Self::Bytes; 2]) -> Self::Sums {
-        std::array::from_fn(|lane| {
-            let of = |half: usize, i: usize| x[half][lane][i] * w[half][lane][i];
-            let of = |half| (of(half, 0) + of(half, 1)) + (of(half, 2) + of(half, 3));
-            sums[lane] + of(0) + of(1)
-        })
-    }
-    #[inline(always)]
-    unsafe fn prefetch(_at: *const u8) {}
 }
 
 /// One way to multiply on x86-64: its registers, and a tile as a function that has the features.
