@@ -7,7 +7,6 @@ use hua_image::Picture;
 use serde::Serialize;
 
 use crate::cache::{Cache, Stamp};
-use crate::embedder::PICTURE_BATCH;
 use crate::gallery::{GalleryPicture, gallery};
 use crate::{Embedder, Embeddings, Error, Progress};
 
@@ -57,10 +56,11 @@ impl Source {
         }
     }
 
-    fn load(&self, embedder: &Embedder) -> Result<Picture, Error> {
+    /// The file's bytes.
+    fn read(&self, embedder: &Embedder) -> Result<Vec<u8>, Error> {
         match self {
-            Self::File { path, .. } => embedder.read_picture(path),
-            Self::Gallery(picture) => embedder.decode_picture(&picture.name, &picture.bytes()),
+            Self::File { path, .. } => embedder.read_file(path),
+            Self::Gallery(picture) => Ok(picture.bytes()),
         }
     }
 
@@ -124,18 +124,16 @@ impl Collection {
         let cached = stamped.len() - fresh.len();
         if !fresh.is_empty() {
             progress.start("embedding pictures", fresh.len() as u64);
-            for batch in fresh.chunks(PICTURE_BATCH) {
-                let rows = embedder.embed_loaded(batch, |(source, _)| source.load(embedder))?;
-                let mut records = vec![];
-                for ((source, stamp), row) in batch.iter().zip(&rows) {
-                    match row {
-                        Ok(row) => records.push((stamp.clone(), row.as_slice())),
-                        Err(e) => failures.push(Failure { path: source.name().to_owned(), reason: e.reason() }),
-                    }
+            let name = |item: &&(Source, Stamp)| item.0.name().to_owned();
+            let read = |item: &&(Source, Stamp)| item.0.read(embedder);
+            embedder.embed_read(&fresh, name, read, |(source, stamp), row| {
+                match row {
+                    Ok(row) => cache.add(&[(stamp.clone(), &row)]),
+                    Err(e) => failures.push(Failure { path: source.name().to_owned(), reason: e.reason() }),
                 }
-                cache.add(&records);
-                progress.advance(batch.len() as u64);
-            }
+                progress.advance(1);
+                Ok::<(), Error>(())
+            })?;
             progress.finish();
         }
         let mut data = vec![];
@@ -187,7 +185,8 @@ impl Collection {
     /// # Panics
     /// If there are not so many.
     pub fn picture(&self, embedder: &Embedder, index: usize) -> Result<Picture, Error> {
-        self.pictures[index].load(embedder)
+        let source = &self.pictures[index];
+        embedder.decode_picture(source.name(), &source.read(embedder)?)
     }
 
     /// The embeddings, a row a picture.

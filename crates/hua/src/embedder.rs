@@ -3,26 +3,22 @@
 //! Towers are loaded into the device when they are first used: a search among pictures that a cache knows never touches the
 //! vision tower.
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use hua_exec::{Batch, Cpu, Device, Measured, Precision, Program, Reference, Rows};
-use hua_image::{Alpha, ConvertOrder, DecodeOptions, Picture, Preprocess};
+use hua_image::{Alpha, ConvertOrder, DecodeOptions, Preprocess};
 use hua_model::{Model, ModelSpec, Preprocessing, Source, TokenizerKind, Tower};
 use hua_text::{Builtin, Tokenizer, TokenizerOptions, WordPieceRules};
 use rayon::prelude::*;
 
 use crate::gallery::{EMBEDDED_MODEL, MODEL_FILES};
-use crate::{Embeddings, Error, Failure, PackedOptions, PrecisionChoice, Progress, Truncation, hub};
+use crate::{Embeddings, Error, PackedOptions, PrecisionChoice, Truncation, hub};
 
 /// Each tower has as many threads, so that a slip of the hand could bring a machine to its knees.
 const MOST_THREADS: usize = 512;
 /// Texts embedded at a time.
 const TEXT_BATCH: usize = 64;
-/// Pictures decoded and embedded at a time: enough to keep every thread busy, few enough to hold.
-pub(crate) const PICTURE_BATCH: usize = 64;
 
 /// Which executor runs the towers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +94,7 @@ pub struct Embedder {
     model: Model,
     tokenizer: Tokenizer,
     preprocess: Preprocess,
-    decode: DecodeOptions,
+    pub(crate) decode: DecodeOptions,
     compat: bool,
     kind: DeviceKind,
     precision: Precision,
@@ -106,7 +102,7 @@ pub struct Embedder {
     device: Box<dyn Device>,
     image: OnceLock<Arc<dyn Program>>,
     text: OnceLock<Arc<dyn Program>>,
-    pool: rayon::ThreadPool,
+    pub(crate) pool: rayon::ThreadPool,
 }
 
 impl fmt::Debug for Embedder {
@@ -264,103 +260,6 @@ impl Embedder {
         run(self.text_program()?, &Batch::Ids(&ids), output)
     }
 
-    /// Vectors of pictures.
-    ///
-    /// # Errors
-    /// [`Error::Exec`].
-    pub fn embed_images(&self, pictures: &[Picture]) -> Result<Embeddings, Error> {
-        let rows = self.embed_pixels(pictures, |picture| Ok(self.preprocess.apply(picture).data))?;
-        let data = rows.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(Embeddings::from_rows(self.fingerprint(), self.width(), data))
-    }
-
-    /// Vectors of picture files: for each its normalised vector, or why it cannot be used.
-    ///
-    /// # Errors
-    /// [`Error::Exec`].
-    pub fn embed_files<P: AsRef<Path> + Sync>(&self, paths: &[P]) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
-        self.embed_loaded(paths, |path| self.read_picture(path.as_ref()))
-    }
-
-    /// Reads a picture file.
-    ///
-    /// # Errors
-    /// [`Error::Image`] or [`Error::Io`].
-    pub fn read_picture(&self, path: &Path) -> Result<Picture, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
-        let (mut bytes, most) = (vec![], self.decode.limits.max_bytes);
-        File::open(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes)).map_err(io)?;
-        if bytes.len() as u64 > most {
-            return Err(io(io::Error::new(io::ErrorKind::FileTooLarge, format!("a file of over {most} bytes is no picture to embed"))));
-        }
-        self.decode_picture(&path.to_string_lossy(), &bytes)
-    }
-
-    /// Decodes a picture file's bytes; `name` is for errors.
-    ///
-    /// # Errors
-    /// [`Error::Image`].
-    pub fn decode_picture(&self, name: &str, bytes: &[u8]) -> Result<Picture, Error> {
-        Picture::decode(bytes, &self.decode).map_err(|source| Error::Image { name: name.to_owned(), source })
-    }
-
-    /// [`Self::embed_pixels`] of pictures that `load` brings.
-    pub(crate) fn embed_loaded<T: Sync>(
-        &self,
-        items: &[T],
-        load: impl Fn(&T) -> Result<Picture, Error> + Sync,
-    ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
-        self.embed_pixels(items, |item| load(item).map(|picture| self.preprocess.apply(&picture).data))
-    }
-
-    /// For each item the normalised vector of its `pixels` `[3, height, width]`, or why it has none. Pixels are made on all threads, for
-    /// [`PICTURE_BATCH`] items at a time.
-    fn embed_pixels<T: Sync>(
-        &self,
-        items: &[T],
-        pixels: impl Fn(&T) -> Result<Vec<f32>, Error> + Sync,
-    ) -> Result<Vec<Result<Vec<f32>, Error>>, Error> {
-        let mut rows = Vec::with_capacity(items.len());
-        for batch in items.chunks(PICTURE_BATCH) {
-            let pixels: Vec<Result<Vec<f32>, Error>> = self.pool.install(|| batch.par_iter().map(&pixels).collect());
-            let good: Vec<f32> = pixels.iter().flatten().flatten().copied().collect();
-            let embedded = if good.is_empty() { Rows::default() } else { run(self.image_program()?, &Batch::Images(&good), "embedding")? };
-            let embedded = Embeddings::normalized(self.fingerprint(), self.width(), embedded.data);
-            let mut embedded = embedded.rows();
-            let mut row = |_| finite(embedded.next().expect("a row for each picture that loaded"), "this picture");
-            rows.extend(pixels.into_iter().map(|pixels| pixels.and_then(&mut row)));
-        }
-        Ok(rows)
-    }
-
-    /// Vectors of pictures that come as named bytes, a batch at a time, with the names of those that could be decoded; the others go
-    /// to `failures`.
-    pub(crate) fn embed_encoded<E: Into<Error>>(
-        &self,
-        mut pictures: impl Iterator<Item = Result<(String, Vec<u8>), E>>,
-        failures: &mut Vec<Failure>,
-        progress: &dyn Progress,
-    ) -> Result<(Embeddings, Vec<String>), Error> {
-        let (mut data, mut names) = (vec![], vec![]);
-        loop {
-            let batch = pictures.by_ref().take(PICTURE_BATCH).collect::<Result<Vec<_>, _>>().map_err(Into::into)?;
-            if batch.is_empty() {
-                return Ok((Embeddings::from_rows(self.fingerprint(), self.width(), data), names));
-            }
-            let rows = self.embed_loaded(&batch, |(name, bytes)| self.decode_picture(name, bytes))?;
-            progress.advance(batch.len() as u64);
-            for ((name, _), row) in batch.into_iter().zip(rows) {
-                match row {
-                    Ok(row) => {
-                        data.extend(row);
-                        names.push(name);
-                    }
-                    Err(e) => failures.push(Failure { path: name, reason: e.reason() }),
-                }
-            }
-        }
-    }
-
     /// What a cached picture vector depends on.
     pub(crate) fn picture_fingerprint(&self) -> String {
         let compat = if self.compat { "-compat" } else { "" };
@@ -375,7 +274,7 @@ impl Embedder {
         format!("{}{compat}{device}{precision}", self.fingerprint())
     }
 
-    fn image_program(&self) -> Result<&Arc<dyn Program>, Error> {
+    pub(crate) fn image_program(&self) -> Result<&Arc<dyn Program>, Error> {
         load_once(&self.image, &*self.device, &self.model.image)
     }
 
@@ -385,7 +284,7 @@ impl Embedder {
 }
 
 /// A vector that has only numbers in it: one that has not would be compared with nothing, and sorted first.
-fn finite(row: &[f32], of: &str) -> Result<Vec<f32>, Error> {
+pub(crate) fn finite(row: &[f32], of: &str) -> Result<Vec<f32>, Error> {
     if row.iter().all(|x| x.is_finite()) { Ok(row.to_vec()) } else { Err(Error::NotFinite { of: of.to_owned() }) }
 }
 

@@ -10,8 +10,10 @@
 //! assert!(cosines.row(0)[1] > cosines.row(0)[2]);
 //! # Ok::<(), hua::Error>(())
 //! ```
+mod ahead;
 mod cache;
 mod classify;
+mod clock;
 mod collection;
 mod convert;
 mod embedder;
@@ -20,6 +22,7 @@ mod error;
 pub mod evaluate;
 mod gallery;
 pub mod hub;
+mod pipeline;
 mod precision;
 mod progress;
 
@@ -31,6 +34,7 @@ pub use embeddings::{Embeddings, Matrix, Truncation, similarity};
 pub use error::Error;
 pub use gallery::EMBEDDED_MODEL;
 pub use hub::Fault;
+pub use pipeline::PictureTimes;
 pub use precision::{PackedOptions, PackedWhen, PrecisionChoice, PrecisionChoiceError};
 pub use progress::{NoProgress, Progress};
 

@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use hua::{Embedder, Failure};
+use hua::{Embedder, Failure, PictureTimes};
+use serde::Serialize;
 
 use crate::complaint::Complaint;
 use crate::output::{About, Draft, Format, Growing, Kind, Writer, beside};
 use crate::session::{CutTexts, Session};
 use crate::table::{counted, thousands};
 
-/// Texts or pictures in memory at a time.
+/// Texts in memory at a time.
 const BATCH: usize = 64;
+
+/// Pictures from which on their pace is of interest.
+const WORTH_TELLING: usize = 100;
 
 /// The output that everything else is about.
 const EMBEDDING: &str = "embedding";
@@ -48,10 +52,27 @@ pub struct Arguments {
     /// Where to write: OUT.npy, OUT.safetensors or OUT.jsonl
     #[arg(short, value_name = "OUT")]
     out: PathBuf,
+    /// Say on stdout what was done, as one JSON object: {"texts", "pictures", "failures", "seconds", "pictures_per_second", "decode_share",
+    /// "embed_share"}; shares are of what all threads could have worked, from the first picture to the last
+    #[arg(long)]
+    json: bool,
+}
+
+/// The answer of `--json`.
+#[derive(Serialize)]
+struct Report {
+    texts: usize,
+    pictures: usize,
+    failures: usize,
+    /// From the first to the last picture.
+    seconds: f64,
+    pictures_per_second: f64,
+    decode_share: f64,
+    embed_share: f64,
 }
 
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
-    let Arguments { pictures, texts, text, output, out } = arguments;
+    let Arguments { pictures, texts, text, output, out, json } = arguments;
     let format = Format::of(&out)?;
     if pictures.is_empty() && texts.is_none() && text.is_empty() {
         return Err(Complaint::caller("nothing to embed").hint("name pictures or folders, or give `--text TEXT` or `--texts FILE`").into());
@@ -64,13 +85,16 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let (pictures, mut failures) = hua::picture_files(&pictures)?;
     let embedder = session.embedder()?;
     if output != EMBEDDING {
+        if json {
+            return Err(Complaint::caller("`--json` tells of embeddings; with another `--output` there is nothing to tell").into());
+        }
         return write_output(session, &embedder, lines, &output, &out);
     }
     let about = About { width: embedder.width(), model: embedder.name().to_owned(), fingerprint: embedder.fingerprint().to_owned() };
     let mut writer = format.begin(&out, about)?;
     let texts = add_texts(session, &embedder, &mut lines, &mut *writer)?;
     let found = pictures.len();
-    let embedded = add_pictures(session, &embedder, &pictures, &mut *writer, &mut failures)?;
+    let (embedded, times) = add_pictures(session, &embedder, &pictures, &mut *writer, &mut failures)?;
     session.warn_failures(&failures);
     write_failures(&out, &failures)?;
     if texts + embedded == 0 {
@@ -78,9 +102,30 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         return Err(Complaint::file(message).into());
     }
     writer.finish()?;
-    let (texts, pictures) = (counted(texts, "text"), counted(embedded, "picture"));
-    session.printer.note(format!("{texts} and {pictures} in `{}`", out.display()));
+    let report = Report::new(texts, embedded, failures.len(), &times);
+    session.printer.note(format!("{} and {} in `{}`", counted(texts, "text"), counted(embedded, "picture"), out.display()));
+    if found >= WORTH_TELLING {
+        session.printer.note(report.pace());
+    }
+    if json {
+        session.printer.json(&report)?;
+    }
     Ok(())
+}
+
+impl Report {
+    fn new(texts: usize, pictures: usize, failures: usize, times: &PictureTimes) -> Self {
+        let seconds = times.wall.as_secs_f64();
+        let pictures_per_second = if seconds > 0.0 { pictures as f64 / seconds } else { 0.0 };
+        let (decode_share, embed_share) = (times.share(times.decode), times.share(times.embed));
+        Self { texts, pictures, failures, seconds, pictures_per_second, decode_share, embed_share }
+    }
+
+    fn pace(&self) -> String {
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+        let (decode, embed) = (percent(self.decode_share), percent(self.embed_share));
+        format!("{:.1} pictures a second; of the cores' time decode + resize {decode}, embed {embed}", self.pictures_per_second)
+    }
 }
 
 /// Texts of the command line, then of a file or stdin, read as they are needed.
@@ -145,23 +190,22 @@ fn add_pictures(
     paths: &[PathBuf],
     writer: &mut dyn Writer,
     failures: &mut Vec<Failure>,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<(usize, PictureTimes)> {
     let bar = session.bar();
     bar.begin("embedding pictures", paths.len() as u64);
     let mut count = 0;
-    for batch in paths.chunks(BATCH) {
-        for (path, row) in batch.iter().zip(embedder.embed_files(batch)?) {
-            match row {
-                Ok(row) => {
-                    writer.add(Kind::Image, &path.to_string_lossy(), &row)?;
-                    count += 1;
-                }
-                Err(error) => failures.push(Failure { path: path.display().to_string(), reason: error.reason() }),
+    let times = embedder.embed_each_file(paths, |path, row| {
+        match row {
+            Ok(row) => {
+                writer.add(Kind::Image, &path.to_string_lossy(), &row)?;
+                count += 1;
             }
+            Err(error) => failures.push(Failure { path: path.display().to_string(), reason: error.reason() }),
         }
-        bar.step(batch.len() as u64);
-    }
-    Ok(count)
+        bar.step(1);
+        anyhow::Ok(())
+    })?;
+    Ok((count, times))
 }
 
 /// OUT.errors.jsonl: `{"path", "reason"}` a line; taken away if an earlier run left one and nothing failed now.
