@@ -141,14 +141,27 @@ pub(crate) struct Plain<const LANES: usize>;
 /// Products that plain Rust multiplies together: two of each of four lanes.
 const TOGETHER: usize = 16;
 
-impl<const LANES: usize> Tile for Plain<LANES> {
-    const ROWS: usize = if LANES > 8 { 10 } else { 3 };
+/// Two products for each sum, first in 16 bits: loops over arrays of one length, so that the compiler sees what to do at once.
+#[inline(always)]
+fn add_products(sums: &mut [i32; TOGETHER], x: &[[i16; TOGETHER]; 2], w: (&[i8; TOGETHER], &[i8; TOGETHER])) {
+    let mut products = [0; TOGETHER];
+    for i in 0..TOGETHER {
+        products[i] = x[0][i] * i16::from(w.0[i]) + x[1][i] * i16::from(w.1[i]);
+    }
+    for i in 0..TOGETHER {
+        sums[i] += i32::from(products[i]);
+    }
+}
 
-    #[inline(always)]
-    unsafe fn tile<const M: usize>(bytes: Bytes) {
+impl<const LANES: usize> Plain<LANES> {
+    /// Row by row, compiled once for any number of them.
+    ///
+    /// # Safety
+    /// As [`Tile::tile`].
+    unsafe fn rows(rows: usize, bytes: Bytes) {
         let Bytes { x, stride, panel, len, sums, add, .. } = bytes;
         let width = 2 * LANES;
-        for row in 0..M {
+        for row in 0..rows {
             // SAFETY: the caller's promise.
             let (x, panel, sums) = unsafe {
                 let panel = std::slice::from_raw_parts(panel, len * width);
@@ -162,15 +175,23 @@ impl<const LANES: usize> Tile for Plain<LANES> {
                 let (first, second) = panel.split_at(4 * width);
                 let weights = first.as_chunks::<TOGETHER>().0.iter().zip(second.as_chunks::<TOGETHER>().0);
                 for (totals, w) in totals.iter_mut().zip(weights) {
-                    for i in 0..TOGETHER {
-                        totals[i] += i32::from(x[0][i] * i16::from(w.0[i]) + x[1][i] * i16::from(w.1[i]));
-                    }
+                    add_products(totals, &x, w);
                 }
             }
             for (sum, of) in sums.iter_mut().zip(totals.as_flattened().as_chunks::<4>().0) {
                 *sum = if add { *sum } else { 0 } + of.iter().sum::<i32>();
             }
         }
+    }
+}
+
+impl<const LANES: usize> Tile for Plain<LANES> {
+    const ROWS: usize = if LANES > 8 { 10 } else { 3 };
+
+    #[inline(always)]
+    unsafe fn tile<const M: usize>(bytes: Bytes) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::rows(M, bytes) }
     }
 
     unsafe fn registers(steps: usize) -> usize {
