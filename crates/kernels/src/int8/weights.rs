@@ -15,6 +15,10 @@
 //! | ±64: two products fit, the usual way | 1.54 · 1.70 · 2.28 | 1.69 · 1.86 · 3.27 | 2.93 · 2.98 · 3.59 | 1.13 · 1.30 · 1.76 |
 //! | groups of 16: eight products fit | 1.93 · 2.06 · 2.57 | 2.21 · 2.29 · 3.56 | 2.28 · 2.42 · 3.21 | 1.74 · 1.86 · 2.21 |
 //!
+//! All matrices of that model and all their inputs rounded so, in the reference code: embeddings of `dev` have a cosine of at least
+//! 0.9996 (pictures) and 0.9992 (texts) with exact ones; with no bound but ±127 0.9998 and 0.9994, in groups of 16 0.9990 and 0.9978.
+//! Recalls of `valid` move by 0.18 points in the language where they move most.
+//!
 //! Of 32 scales the one with the least error, groups that are beyond the bound brought to the nearest bytes that are not, gives
 //! 1.35, 1.48, 1.81 and 1.17 in the first columns of groups of 8: too little for the time that it takes.
 
