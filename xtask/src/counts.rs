@@ -62,7 +62,7 @@ pub fn counts(arguments: &[String]) -> Result<()> {
 
 /// Builds the program with the kernels, and returns its path.
 fn build() -> Result<PathBuf> {
-    let arguments = ["build", "--locked", "--release", "--package", "hua-kernels", "--example", "counts", "--message-format", "json"];
+    let arguments = ["build", "--release", "--package", "hua-kernels", "--example", "counts", "--message-format", "json"];
     let output = Command::new(env!("CARGO")).args(arguments).stderr(Stdio::inherit()).output().context("cannot run `cargo`")?;
     ensure!(output.status.success(), "`cargo {}` failed", arguments.join(" "));
     let messages = String::from_utf8_lossy(&output.stdout);
