@@ -53,6 +53,7 @@ impl Session {
             precision: self.settings.precision,
             packed: PackedOptions { folder: self.cache().map(|cache| cache.join("packed")), when: self.settings.packed },
             compat: self.settings.compat,
+            shrink_on_load: self.settings.shrink_on_load,
             hub,
         })
     }
