@@ -36,8 +36,8 @@ pub struct Global {
     /// Match the original Python code where hua does better: ignores EXIF orientation, keeps cn_clip's resize and tokenizer rules
     #[arg(long, global = true)]
     pub compat: bool,
-    /// Decode JPEGs far larger than the model's input at a half, a quarter or an eighth of their size (libjpeg's DCT scaling): two to three times
-    /// as quick, for vectors that differ a little
+    /// Decode JPEGs far larger than the model's input at a half, a quarter or an eighth of their size (libjpeg's DCT scaling): nearly twice as
+    /// quick, for slightly other vectors
     #[arg(long, global = true)]
     pub shrink_on_load: bool,
     /// No notes and no progress on stderr, only warnings and errors

@@ -50,8 +50,8 @@ pub struct OpenOptions {
     /// Do what upstream's programs do, where hua does better by default: EXIF orientation ignored, transparency dropped, quotes not mapped, and
     /// pictures resized before they are converted to RGB where the files are cn_clip's or OpenAI's.
     pub compat: bool,
-    /// Decode JPEGs far larger than the model's input at a half, a quarter or an eighth of their size, but no smaller than twice that input: two
-    /// to three times as quick, for vectors that differ a little.
+    /// Decode JPEGs far larger than the model's input at a half, a quarter or an eighth of their size, but no smaller than twice that input:
+    /// nearly twice as quick, for slightly other vectors.
     pub shrink_on_load: bool,
     /// Where models are kept.
     pub hub: hub::Settings,
