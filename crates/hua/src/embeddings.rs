@@ -2,7 +2,7 @@
 //!
 //! Every row has length one, so that a dot product is a cosine. Vectors of two models are never compared: each [`Embeddings`]
 //! carries its model's fingerprint.
-use hua_kernels::{Cores, Epilogue, Isa, PartUnpacked as Part, product_unpacked as product};
+use hua_kernels::{AlignedBytes, Cores, Epilogue, Isa, Layout, Packed, Part, Precision, Values, pack, product};
 
 use crate::Error;
 
@@ -132,7 +132,18 @@ pub fn similarity(a: &Embeddings, b: &Embeddings) -> Result<Matrix, Error> {
     if !data.is_empty() {
         let isa = Isa::chosen().unwrap_or_else(|_| Isa::best());
         let cores = Cores::new(1, isa).expect("one thread is this one");
-        product(&cores, &a.data, a.width, &[Part { weight: &b.data, bias: None }], Epilogue::default(), &mut data);
+        // The fewer are packed, and the others stay where they lie; a cosine is the same number either way round.
+        let turned = a.len() < b.len();
+        let (few, many) = if turned { (a, b) } else { (b, a) };
+        let layout = Layout::new(isa, Precision::F32, few.len(), few.width);
+        let mut packed = AlignedBytes::new(layout.bytes());
+        pack(&cores, layout, Values::F32(&few.data), &mut packed);
+        let parts = [Part { weight: Packed::new(layout, &packed), bias: None }];
+        product(&cores, &many.data, many.width, &parts, Epilogue::default(), &mut data);
+        if turned && a.len() > 1 {
+            let columns = data;
+            data = (0..a.len()).flat_map(|row| columns[row..].iter().step_by(a.len()).copied()).collect();
+        }
     }
     Ok(Matrix { rows: a.len(), columns: b.len(), data })
 }

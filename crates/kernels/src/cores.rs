@@ -42,6 +42,15 @@ impl Cores {
         self.pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads)
     }
 
+    /// Runs `work` on one of the threads. What it asks of `each` and `each_rows` begins there at once, where from outside all of it is
+    /// first handed over and then waited for (6 to 13 microseconds with two threads, measured with tasks that do nothing).
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
     /// Calls `task` with each number below `count`, in any order and on any thread.
     pub fn each(&self, count: usize, task: impl Fn(usize) + Sync) {
         match &self.pool {
@@ -102,7 +111,12 @@ mod tests {
             cores.each(100, |i| {
                 sum.fetch_add(i, Ordering::Relaxed);
             });
-            assert_eq!(sum.into_inner(), 4950);
+            cores.run(|| {
+                cores.each(10, |i| {
+                    sum.fetch_add(i, Ordering::Relaxed);
+                });
+            });
+            assert_eq!(sum.into_inner(), 4950 + 45);
             let mut out = vec![0.0; 7 * 5000];
             cores.each_rows(&mut out, 7, |first, rows| {
                 rows.chunks_mut(7).enumerate().for_each(|(i, row)| row.iter_mut().for_each(|x| *x += (first + i) as f32));

@@ -123,7 +123,7 @@ impl Isa {
             Kind::Scalar => unsafe { kernel.run::<Scalar>() },
             #[cfg(test)]
             // SAFETY: as above.
-            Kind::Wide => unsafe { kernel.run::<crate::simd::Plain<16, 6>>() },
+            Kind::Wide => unsafe { kernel.run::<crate::simd::Plain<16>>() },
         }
     }
 }

@@ -5,7 +5,6 @@
 //! of rows computed together, or on how the work was cut into blocks.
 mod attention;
 mod cores;
-mod dots;
 mod file;
 mod int8;
 mod isa;
@@ -19,7 +18,6 @@ mod simd;
 
 pub use attention::{Attention, Heads, Span, attention};
 pub use cores::{Cores, PoolError};
-pub use dots::{PartUnpacked, product_unpacked};
 pub use file::MappedFile;
 pub use isa::{Isa, IsaError};
 pub use math::{Activation, activate};

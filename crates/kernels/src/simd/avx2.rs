@@ -25,7 +25,6 @@ unsafe fn mask8(n: usize) -> __m256i {
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
-    const TILE_ROWS: usize = 3;
     const ROWS: usize = 6;
     type Bytes = crate::int8::Avx2;
 

@@ -12,7 +12,6 @@ pub(crate) struct Avx512;
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
-    const TILE_ROWS: usize = 6;
     const ROWS: usize = 14;
     type Bytes = crate::int8::Avx512;
 

@@ -38,9 +38,7 @@ pub(crate) trait Kernel {
 pub(crate) trait Simd: Copy {
     type V: Copy;
     const LANES: usize;
-    /// Rows of x in a tile of a product, at most 6: with 4 rows of w, as many sums as there are registers for.
-    const TILE_ROWS: usize;
-    /// Rows of x in a tile of a product with packed weights, at most 14: with a panel, as many sums as there are registers for.
+    /// Rows of x in a tile of a product, at most 14: with the two registers of a panel, as many sums as there are registers for.
     const ROWS: usize;
     /// How tiles of int8 are multiplied.
     type Bytes: Tile;

@@ -19,7 +19,6 @@ fn each([a, b]: [float32x4_t; 2], [c, d]: [float32x4_t; 2], f: impl Fn(float32x4
 impl Simd for Neon {
     type V = [float32x4_t; 2];
     const LANES: usize = 8;
-    const TILE_ROWS: usize = 3;
     const ROWS: usize = 6;
     type Bytes = crate::int8::Plain<8>;
 

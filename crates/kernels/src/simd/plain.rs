@@ -4,20 +4,19 @@ use super::Simd;
 /// Plain Rust: the law for the others, and what the compiler makes of it on machines without its own code here. It has 8 lanes, or
 /// 16 to test what kernels do with as many where no machine has them.
 #[derive(Clone, Copy)]
-pub(crate) struct Plain<const LANES: usize, const TILE_ROWS: usize>;
+pub(crate) struct Plain<const LANES: usize>;
 
 /// 8 lanes.
-pub(crate) type Scalar = Plain<8, 2>;
+pub(crate) type Scalar = Plain<8>;
 
 #[inline(always)]
 fn each<const LANES: usize>(f: impl Fn(usize) -> f32) -> [f32; LANES] {
     std::array::from_fn(f)
 }
 
-impl<const LANES: usize, const TILE_ROWS: usize> Simd for Plain<LANES, TILE_ROWS> {
+impl<const LANES: usize> Simd for Plain<LANES> {
     type V = [f32; LANES];
     const LANES: usize = LANES;
-    const TILE_ROWS: usize = TILE_ROWS;
     const ROWS: usize = if LANES > 8 { 14 } else { 2 };
     type Bytes = crate::int8::Plain<LANES>;
 
