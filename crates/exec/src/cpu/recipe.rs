@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use hua_graph::{DType, Param, TensorError, Weights};
+use hua_graph::{DType, Kind, Param, TensorError, Weights};
 use hua_kernels::{Cores, Isa, Layout, Precision, Values, pack};
 
 use crate::cpu::plan::{Norm, Plan, Step, Work};
@@ -57,8 +57,17 @@ pub(crate) fn recipes(plan: &Plan, weights: &Weights, isa: Isa, precision: Preci
 }
 
 /// The numbers that a step's matrix is kept in, if the tower is to be of `precision`.
-fn precision_of(precision: Precision, _step: &Step) -> Precision {
-    precision
+///
+/// A tower in int8 keeps its first and last products in bf16: pixels to rows, and the one row that becomes the embedding. They are
+/// about a hundredth of the work. With them in int8 too, recalls of the built-in model on `valid` moved by up to 0.23 points (MR) and
+/// 0.30 (mean of one direction) in the language where they moved most; bf16 alone by 0.04 and 0.07.
+fn precision_of(precision: Precision, step: &Step) -> Precision {
+    let edge = match step.work {
+        Work::Conv { window, .. } => window.channels_first,
+        Work::Linear(_) => matches!(step.kind, Kind::Vector { .. }),
+        _ => false,
+    };
+    if precision == Precision::Int8 && edge { Precision::Bf16 } else { precision }
 }
 
 impl Recipe {
