@@ -16,11 +16,10 @@ pub const FAMILY: Variable = variable("HUA_FAMILY", "family to read the model as
 pub const THREADS: Variable = variable("HUA_THREADS", "threads to compute with, 0 = all cores (as --threads)");
 pub const DEVICE: Variable = variable("HUA_DEVICE", "`cpu` or `reference` (as --device)");
 pub const PRECISION: Variable = variable("HUA_PRECISION", "`f32`, `bf16`, `int8` or `auto` (as --precision)");
-pub const PACKED: Variable = variable("HUA_PACKED", "when packed weights are kept in HUA_CACHE: `auto` (bf16 and int8), `always` or `off`");
+pub const PACKED: Variable = variable("HUA_PACKED", "when packed weights are kept: `auto` (bf16 and int8), `always`, `off`");
 /// Read where kernels are chosen, by the library.
 pub const ISA: Variable = variable("HUA_ISA", "instruction set: avx512, avx2, neon or scalar; default: the best there is");
-pub const CACHE: Variable =
-    variable("HUA_CACHE", "folder for embeddings of pictures and packed weights; default: `hua` in the user's cache folder");
+pub const CACHE: Variable = variable("HUA_CACHE", "folder of vectors and packed weights; default: `hua` in the user's caches");
 pub const NO_COLOR: Variable = variable("NO_COLOR", "any value but an empty one: no colour, unless --color says otherwise");
 
 pub const USER_CACHES: Variable = variable("XDG_CACHE_HOME", "the user's cache folder; default: `~/.cache`");

@@ -88,9 +88,9 @@ fn help_shows_commands_options_and_environment() {
       HUA_THREADS           threads to compute with, 0 = all cores (as --threads)
       HUA_DEVICE            `cpu` or `reference` (as --device)
       HUA_PRECISION         `f32`, `bf16`, `int8` or `auto` (as --precision)
-      HUA_PACKED            when packed weights are kept in HUA_CACHE: `auto` (bf16 and int8), `always` or `off`
+      HUA_PACKED            when packed weights are kept: `auto` (bf16 and int8), `always`, `off`
       HUA_ISA               instruction set: avx512, avx2, neon or scalar; default: the best there is
-      HUA_CACHE             folder for embeddings of pictures and packed weights; default: `hua` in the user's cache folder
+      HUA_CACHE             folder of vectors and packed weights; default: `hua` in the user's caches
       XDG_CACHE_HOME        the user's cache folder; default: `~/.cache`
       NO_COLOR              any value but an empty one: no colour, unless --color says otherwise
       HF_ENDPOINT           address of the Hugging Face hub or of a mirror
