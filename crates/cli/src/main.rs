@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{classify, convert, embed, eval, inspect, pull, search, similarity};
+use crate::commands::{bench, classify, convert, embed, eval, inspect, pull, search, similarity};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::settings::{Global, Settings};
@@ -36,6 +36,7 @@ struct Hua {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Arguments),
     Classify(classify::Arguments),
     Convert(convert::Arguments),
     Embed(embed::Arguments),
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command, session: &Session) -> anyhow::Result<()> {
     match command {
+        Command::Bench(arguments) => bench::run(arguments, session),
         Command::Classify(arguments) => classify::run(arguments, session),
         Command::Convert(arguments) => convert::run(arguments, session),
         Command::Embed(arguments) => embed::run(arguments, session),

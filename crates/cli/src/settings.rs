@@ -132,6 +132,16 @@ impl Settings {
             color,
         })
     }
+
+    /// The options with which another process opens the same model in the same way, but for the precision.
+    pub fn model_flags(&self) -> Vec<String> {
+        let named = [("--model", &self.model), ("--family", &self.family), ("--image-from", &self.image_from)];
+        let mut flags: Vec<String> = named.into_iter().filter_map(|(flag, value)| Some(format!("{flag}={}", value.as_ref()?))).collect();
+        flags.extend(self.context_length.map(|tokens| format!("--context-length={tokens}")));
+        flags.push(format!("--threads={}", self.threads));
+        flags.extend(self.compat.then(|| "--compat".to_owned()));
+        flags
+    }
 }
 
 /// The user's cache folder, as the freedesktop.org base directories have it.

@@ -67,6 +67,13 @@ pub trait Program: fmt::Debug + Send + Sync {
     fn run_alone(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError> {
         self.run(batch, outputs)
     }
+
+    /// Floating-point operations of the matrix products that this program does for an output of one item, two for each multiply and add; a
+    /// text has `tokens` tokens. Less than [`Graph::flops`] where rows are left out that the output does not need.
+    ///
+    /// # Errors
+    /// [`ExecError::Output`].
+    fn flops(&self, output: &str, tokens: usize) -> Result<u64, ExecError>;
 }
 
 /// Why a graph cannot be loaded or run.

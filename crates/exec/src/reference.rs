@@ -25,6 +25,11 @@ struct ReferenceProgram {
 }
 
 impl Program for ReferenceProgram {
+    fn flops(&self, output: &str, tokens: usize) -> Result<u64, ExecError> {
+        find_outputs(&self.graph, &[output])?;
+        Ok(self.graph.flops(output, tokens))
+    }
+
     fn run(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError> {
         let outputs = find_outputs(&self.graph, outputs)?;
         let needed = self.graph.needed(&outputs);

@@ -100,3 +100,17 @@ fn many_threads_and_more_requests_than_plans_are_kept_give_what_one_gives() {
         }
     });
 }
+
+#[test]
+fn rows_that_an_output_does_not_need_are_not_counted() {
+    let graph = clip_text(50, 16, 3, 2);
+    let weights = Random(1).weights(&graph);
+    let law = Reference.load(&graph, &weights).unwrap();
+    let program = cpu(1).load(&graph, &weights).unwrap();
+    // All rows of every layer are the graph's own count; of one row, the last layer computes little but keys and values.
+    assert_eq!(program.flops("rows", 9).unwrap(), law.flops("rows", 9).unwrap());
+    let (all, needed) = (law.flops("embedding", 9).unwrap(), program.flops("embedding", 9).unwrap());
+    assert_eq!(all, graph.flops("embedding", 9));
+    assert!(needed < all && needed > all * 2 / 3, "{needed} of {all}");
+    assert!(program.flops("nothing", 9).is_err() && law.flops("nothing", 9).is_err());
+}

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use crate::gallery::{EMBEDDED_MODEL, MODEL_FILES};
 use crate::{Embeddings, Error, PackedOptions, PrecisionChoice, Truncation, hub};
 
-/// Each tower has as many threads, so that a slip of the hand could bring a machine to its knees.
-const MOST_THREADS: usize = 512;
+/// Threads at most. Each tower has as many, so that a slip of the hand could bring a machine to its knees.
+pub const MOST_THREADS: usize = 512;
 /// Texts embedded at a time.
 const TEXT_BATCH: usize = 64;
 

@@ -11,6 +11,7 @@
 //! # Ok::<(), hua::Error>(())
 //! ```
 mod ahead;
+pub mod bench;
 mod cache;
 mod classify;
 mod clock;
@@ -29,7 +30,7 @@ mod progress;
 pub use classify::{Classifier, Score};
 pub use collection::{Collection, Failure, Hit, picture_files};
 pub use convert::convert;
-pub use embedder::{DeviceKind, Embedder, OpenOptions};
+pub use embedder::{DeviceKind, Embedder, MOST_THREADS, OpenOptions};
 pub use embeddings::{Embeddings, Matrix, Truncation, similarity};
 pub use error::Error;
 pub use gallery::EMBEDDED_MODEL;

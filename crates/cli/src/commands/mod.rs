@@ -1,5 +1,6 @@
 //! The commands, a file each: arguments with their help, then the work.
 
+pub mod bench;
 pub mod classify;
 pub mod convert;
 pub mod embed;

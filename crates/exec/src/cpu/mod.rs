@@ -132,4 +132,8 @@ impl Program for CpuProgram {
     fn run_alone(&self, batch: &Batch<'_>, outputs: &[&str]) -> Result<Vec<Rows>, ExecError> {
         self.run_on(&self.alone, batch, outputs)
     }
+
+    fn flops(&self, output: &str, tokens: usize) -> Result<u64, ExecError> {
+        Ok(self.ready(&[output])?.flops(&self.graph, tokens))
+    }
 }

@@ -1,5 +1,5 @@
 //! Runs a plan on the items of a batch, a part of them at a time.
-use hua_graph::{Kind, Mask, Param, Pick};
+use hua_graph::{Graph, Kind, Mask, Param, Pick};
 use hua_kernels::{Attention, Cores, Epilogue, Heads, Part, Span, activate, attention, l2_normalize, layer_norm, product};
 
 use super::arena::Arena;
@@ -52,6 +52,19 @@ impl Ready {
     /// Numbers of an item's largest value, or of the windows of a convolution.
     fn cost(&self, ids: usize) -> usize {
         self.sizes.iter().map(|(length, width)| length.rows(ids) * width).max().unwrap_or(0)
+    }
+
+    /// Floating-point operations of the products of one item with so many ids.
+    pub(crate) fn flops(&self, graph: &Graph, ids: usize) -> u64 {
+        let rows = |step: &Step| rows_of(step, 1, ids) as u64;
+        let numbers = |weight: Param| graph.param(weight).shape.iter().product::<usize>() as u64;
+        let of = |step: &Step| match &step.work {
+            Work::Conv { weight, .. } => 2 * rows(step) * numbers(*weight),
+            Work::Linear(parts) => 2 * rows(step) * parts.iter().map(|(weight, _)| numbers(*weight)).sum::<u64>(),
+            Work::Attention { heads, size, .. } => 4 * rows(step) * rows(&self.plan.steps[step.inputs[1]]) * (heads * size) as u64,
+            _ => 0,
+        };
+        self.plan.steps.iter().map(of).sum()
     }
 }
 
