@@ -231,7 +231,7 @@ fn an_item_does_not_depend_on_its_batch_nor_on_threads() {
             let two = Cpu { threads: 2, ..one.clone() };
             let [one, two] = [one, two].map(|device| device.load(&graph, &weights).unwrap());
             let seven = embeddings(&*one, &batch.batch());
-            assert_eq!(two.run_alone(&batch.batch(), &["embedding"]).unwrap(), [seven.clone()]);
+            assert_eq!(two.run_alone(&batch.batch(), &["embedding"]).unwrap(), std::slice::from_ref(&seven));
             for program in [&one, &two] {
                 // Alone; and as the last of 64.
                 for at in 0..7 {

@@ -18,6 +18,7 @@ fn help_shows_commands_options_and_environment() {
     Usage: hua [OPTIONS] <COMMAND>
 
     Commands:
+      bench       Measure how fast a model is on this machine
       classify    Choose the label that fits a picture, without training
       convert     Write a model in another layout of its family, or with other numbers
       embed       Write the vectors of texts and pictures into a file
