@@ -12,6 +12,10 @@ pub(crate) struct Avx2;
 #[repr(C, packed)]
 struct Words(__m256i);
 
+/// The bits of a word's second number. Read from memory, and so that the compiler cannot tell what it is: of a known mask it makes a
+/// blend with a register of zeros, for which a tile has no room.
+static SECONDS: [u32; 8] = [0xffff_0000; 8];
+
 /// Bit `i` of lane `i` set below `n`.
 #[inline(always)]
 unsafe fn mask8(n: usize) -> __m256i {
@@ -49,8 +53,8 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_seconds(at: *const u16) -> __m256 {
         unsafe {
-            let words = at.cast::<Words>().read_volatile().0;
-            _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
+            let (words, seconds) = (at.cast::<Words>().read_volatile().0, SECONDS.as_ptr().cast::<Words>().read_volatile().0);
+            _mm256_castsi256_ps(_mm256_and_si256(words, seconds))
         }
     }
     #[inline(always)]
