@@ -58,7 +58,7 @@ class Failure(Exception):
 class Side:
     """One program under measurement. It is started with the cores it may use, and answers its first line when it is ready."""
 
-    def __init__(self, name, command, cores, log, limit):
+    def __init__(self, name, command, cores, log, limit, nice):
         self.name, self.notes = name, {}
         environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
         command = ["taskset", "-c", ",".join(map(str, cores)), *map(str, command)]
@@ -66,17 +66,14 @@ class Side:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, env=environment, start_new_session=True
         )
+        if nice:  # the process, and the group that Linux makes of a session
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, nice)
+            with contextlib.suppress(FileNotFoundError):
+                pathlib.Path(f"/proc/{self.process.pid}/autogroup").write_text(str(nice))
         self.answer = b""
         self.tell()
         self.notes = self.ask(limit).get("notes", {})
         self.start = {"wall": time.perf_counter() - start, "cpu": self.clocks()[0]}
-
-    def prefer(self, nice):
-        """Gives its threads this priority, now that it has started, and the group that Linux makes of a session's processes."""
-        with contextlib.suppress(FileNotFoundError):
-            pathlib.Path(f"/proc/{self.process.pid}/autogroup").write_text(str(nice))
-        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
 
     def tell(self):
         try:
@@ -149,7 +146,8 @@ def candidates(cell, data):
         peers = {name: made["value"] for name, made in report.results(entry).items() if name != "hua"}
         for peer in peers:
             ratios[peer] = min(ratios.get(peer, HOPELESS), peers[peer] / min(peers.values()))
-    chosen = [p for p, (precision, _, _) in PEERS.items() if precision == cell["precision"] and f"{cell['tower']} {p}" not in data["dropped"]]
+    chosen = [peer for peer, (precision, _, _) in PEERS.items() if precision == cell["precision"]]
+    chosen = [peer for peer in chosen if f"{cell['tower']} {peer}" not in data["dropped"]]
     if ratios:
         chosen = sorted((p for p in chosen if ratios.get(p, HOPELESS) < HOPEFUL), key=ratios.get)
     if ratios and (kin or cell["batch"] == 32):
@@ -172,17 +170,16 @@ def measure(cell, data, arguments):
     """Runs the sides of a cell in turn; what came out is in `data`."""
     cores = arguments.cores[-cell["threads"] :]
     entry = data["cells"].setdefault(key(cell), {**cell, "sides": {}, "spent": 0.0})
+    entry["hua"] = data["runs"][-1]["hua"]
     sides = []
     for name in (["hua"] if arguments.hua else []) + candidates(cell, data):
         try:
             with open(arguments.work / "log.txt", "a") as log:
-                sides.append(Side(name, command(name, cell, arguments), cores, log, arguments.start_limit))
+                sides.append(Side(name, command(name, cell, arguments), cores, log, arguments.start_limit, arguments.nice))
         except Failure as failure:
             data["dropped"][f"{cell['tower']} {name}"] = f"{key(cell)}: {failure}"
             print(f"  {name}: {failure}", flush=True)
             continue
-        if arguments.nice:
-            sides[-1].prefer(arguments.nice)
         kept = entry["sides"].setdefault(name, {"samples": [], "starts": []})
         kept["notes"] = sides[-1].notes
         kept["starts"].append(sides[-1].start)
@@ -203,7 +200,8 @@ def measure(cell, data, arguments):
         made = report.results(entry)
         best = min((figure["value"] for name, figure in made.items() if name != "hua"), default=0)
         for side in list(sides):
-            if side.name in made and side.name != "hua" and made[side.name]["value"] > HOPELESS * best:
+            # By CPU time alone: a thread that other work held up is not the peer's fault.
+            if cell["threads"] == 1 and side.name in made and side.name != "hua" and made[side.name]["value"] > HOPELESS * best:
                 times_slower = made[side.name]["value"] / best
                 for tower in TOWERS if times_slower > 2 * HOPELESS else [cell["tower"]]:
                     data["dropped"].setdefault(f"{tower} {side.name}", f"{times_slower:.1f} times slower than the best in {key(cell)}")
@@ -257,10 +255,10 @@ def parse():
     parser.add_argument("--again", action="store_true", help="with --resume: the cells picked are measured anew, their samples replaced")
     parser.add_argument("--report", action="store_true", help="only write the tables and the plot anew")
     parser.add_argument("--rounds", type=int, default=7, help="samples wanted of each side in each cell")
-    parser.add_argument("--limit", type=float, default=80, help="seconds that the rounds of a cell may take in all; one round is always run")
+    parser.add_argument("--limit", type=float, default=80, help="seconds for the rounds of a cell; one is always run")
     parser.add_argument("--start-limit", type=float, default=300, help="seconds that a side may take until its first result")
     parser.add_argument("--cores", type=lambda text: [int(n) for n in text.split(",")], default=sorted(os.sched_getaffinity(0))[:2])
-    parser.add_argument("--nice", type=int, default=0, help="priority of all sides while they are measured; below 0 for root alone")
+    parser.add_argument("--nice", type=int, default=0, help="priority of all sides; below 0 for root alone")
     parser.add_argument("--lock", help="a file to lock while a cell is measured, on a machine where others measure too")
     return parser.parse_args()
 

@@ -58,7 +58,8 @@ def grouped(data):
     """Cells by tower, length, batch and threads, in the order of TOWERS; in each its precisions."""
     groups = {}
     for entry in data["cells"].values():
-        groups.setdefault((list(TOWERS).index(entry["tower"]), entry["length"], entry["threads"], entry["batch"]), {})[entry["precision"]] = entry
+        place = list(TOWERS).index(entry["tower"]), entry["length"], entry["threads"], entry["batch"]
+        groups.setdefault(place, {})[entry["precision"]] = entry
     return [groups[place] for place in sorted(groups)]
 
 
@@ -145,7 +146,7 @@ def plot(data, path):
     from matplotlib import pyplot
 
     threads = sorted({entry["threads"] for entry in data["cells"].values()})
-    figure_, axes = pyplot.subplots(len(threads), 1, figsize=(11, 3.1 * len(threads)), sharex=False, squeeze=False, layout="constrained")
+    figure_, axes = pyplot.subplots(len(threads), 1, figsize=(13, 3.2 * len(threads)), sharex=False, squeeze=False, layout="constrained")
     for axis, count in zip(axes[:, 0], threads):
         groups = [g for g in grouped(data) if next(iter(g.values()))["threads"] == count]
         ticks = []
@@ -159,13 +160,14 @@ def plot(data, path):
                 at = x + (i - 1) * 0.26
                 axis.bar(at, found[0], 0.24, color=COLOURS[precision], label=precision if x == 0 else None)
                 wanted = target(group[precision])
-                axis.plot([at - 0.13, at + 0.13], [wanted, wanted], color="black", linewidth=1.2, label="target" if x == 0 and i == 2 else None)
+                name = "target" if x == 0 and i == 2 else None
+                axis.plot([at - 0.13, at + 0.13], [wanted, wanted], color="black", linewidth=1.2, label=name)
         axis.axhline(1, color="#888888", linewidth=0.8)
         axis.set_xticks(range(len(groups)), ticks, fontsize=6)
         axis.set_ylabel("hua's speed / best peer's")
         axis.set_title(f"{count} thread{'s' if count > 1 else ''}", loc="left")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(ncols=4, frameon=False, loc="upper right", fontsize=8)
+        axis.legend(ncols=4, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8)
     figure_.savefig(path, metadata={"Date": None})
 
 
@@ -217,10 +219,11 @@ def write(data, folder):
     run = data["runs"][-1]
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     dates = sorted({r["date"] for r in data["runs"]})
+    commits = " and ".join(dict.fromkeys(entry["hua"] for entry in data["cells"].values()))
     machine = (
         f"Machine: {run['cpu']}, {run['cores']} cores, {', '.join(run['instructions'])}; {run['system']}. "
-        f"{versions}, Python {run['python']}; hua at {run['hua']}, {run['rustc']}. {' to '.join(sorted({dates[0], dates[-1]}))}. "
-        f"Commands: {'; '.join(f'`{c}`' for c in dict.fromkeys(r['command'] for r in data['runs']))}."
+        f"{versions}, Python {run['python']}; hua at {commits}, {run['rustc']}. {' to '.join(sorted({dates[0], dates[-1]}))}. "
+        f"Command: `python peers.py`{', in pieces that `bench-cpu.json` lists' if len(data['runs']) > 1 else ''}."
     )
     sides = [s for entry in data["cells"].values() for s in entry["sides"].values()]
     total = sum(len(s["samples"]) for s in sides)
@@ -229,11 +232,20 @@ def write(data, folder):
     bf16 = ""
     if seen and seen != {"bf16"}:
         bf16 = "This machine has no bf16 instructions: OpenVINO, asked for bf16, says that it computes in f32, and is measured as it is.\n"
+    left_out = sorted((name.split(" ", 1), why) for name, why in data["dropped"].items())
     (folder / "bench-cpu.md").write_text(
         TEXT.format(
-            met=met, known=known, machine=machine, ratios=made, bf16=bf16, peaks=peaks(data) or "Not measured.\n",
-            footprints=footprints(data), notes=notes.read_text() + "\n" if notes.exists() else "", speeds=speeds(data), counts=f"{clean} of {total} samples were clean.",
-            dropped="".join(f"- {name.split(' ', 1)[1]}, {name.split(' ', 1)[0]}: {why}\n" for name, why in sorted(data["dropped"].items())),
+            met=met,
+            known=known,
+            machine=machine,
+            ratios=made,
+            bf16=bf16,
+            peaks=peaks(data) or "Not measured.\n",
+            footprints=footprints(data),
+            notes=notes.read_text() + "\n" if notes.exists() else "",
+            speeds=speeds(data),
+            counts=f"{clean} of {total} samples were clean.",
+            dropped="".join(f"- {peer}, {tower}: {why}\n" for (tower, peer), why in left_out),
         )
-    )  # fmt: skip
+    )
     plot(data, folder / "bench-cpu.svg")

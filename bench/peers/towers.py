@@ -127,7 +127,8 @@ def onnx_tower(name):
     else:
         given = helper.make_tensor_value_info("x", TensorProto.INT64, ["batch", "length"])
         x = op("Gather", weight(VOCAB, width, deviation=1.0), "x")
-        positions = op("Slice", weight(1, 512, width, deviation=1.0), constant(np.array([0])), op("Shape", "x", start=1, end=2), constant(np.array([1])))
+        length = op("Shape", "x", start=1, end=2)
+        positions = op("Slice", weight(1, 512, width, deviation=1.0), constant(np.array([0])), length, constant(np.array([1])))
         x = norm(op("Add", x, positions), 1e-5)
         for _ in range(tower.layers):
             x = norm(op("Add", x, attention(x)), 1e-12)
