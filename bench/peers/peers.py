@@ -277,12 +277,12 @@ def enough(entry, arguments):
 
 def main():
     arguments = parse()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     raw = arguments.out / "bench-cpu.json"
     data = {"cells": {}, "dropped": {}, "runs": []}
     if arguments.resume or arguments.report:
         data = json.loads(raw.read_text()) if raw.exists() else data
     if not arguments.report:
+        arguments.work.mkdir(parents=True, exist_ok=True)
         data["runs"].append({**facts(arguments), "command": told()})
         for cell in cells(arguments.quick):
             if not re.search(arguments.only, key(cell)) or cell["threads"] > len(arguments.cores):
