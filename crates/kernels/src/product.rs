@@ -70,10 +70,10 @@ pub fn product(cores: &Cores, x: &[f32], inner: usize, parts: &[Part<'_>], epilo
     /// Tells products apart, so that a thread prepares rows once for all its tasks of one.
     static PRODUCTS: AtomicU64 = AtomicU64::new(0);
     let id = PRODUCTS.fetch_add(1, Ordering::Relaxed);
-    let tasks = tasks(cores, precision, rows, parts);
+    let tasks = Tasks::new(cores, precision, rows, parts);
     let shared = Shared::new(out);
-    cores.each(tasks.len(), |i| {
-        let task = tasks[i];
+    cores.each(tasks.count(), |i| {
+        let task = tasks.get(i);
         let part = parts[task.part];
         SCRATCH.with_borrow_mut(|scratch| {
             cores.isa().run(Block { x, inner, part, precision, epilogue, out: shared, width, task, id, scratch });
@@ -90,24 +90,44 @@ struct Task {
     panels: (usize, usize),
 }
 
-/// Cuts a product into tasks: blocks of rows, as equal as whole tiles allow, and for several threads a few pieces of the panels.
-fn tasks(cores: &Cores, precision: Precision, rows: usize, parts: &[Part<'_>]) -> Vec<Task> {
-    let row_step = rows.div_ceil(rows.div_ceil(ROWS).max(1)).next_multiple_of(cores.isa().run(TileRows(precision))).max(1);
-    let panels: usize = parts.iter().map(|part| part.weight.layout().panels()).sum();
-    let pieces = if cores.threads() > 1 { (4 * cores.threads()).div_ceil(rows.div_ceil(row_step).max(1)) } else { 1 };
-    let panel_step = panels.div_ceil(pieces).max(1);
-    let mut tasks = vec![];
-    for m in (0..rows).step_by(row_step) {
-        let mut offset = 0;
-        for (part, layout) in parts.iter().map(|part| part.weight.layout()).enumerate() {
-            for n in (0..layout.panels()).step_by(panel_step) {
-                let (rows, panels) = ((m, rows.min(m + row_step)), (n, layout.panels().min(n + panel_step)));
-                tasks.push(Task { part, offset, rows, panels });
-            }
-            offset += layout.out();
-        }
+/// How a product is cut into tasks: blocks of rows, as equal as whole tiles allow, and for several threads a few pieces of the panels.
+struct Tasks<'a> {
+    parts: &'a [Part<'a>],
+    rows: usize,
+    row_step: usize,
+    panel_step: usize,
+    /// Pieces of the panels of all parts.
+    pieces: usize,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(cores: &Cores, precision: Precision, rows: usize, parts: &'a [Part<'a>]) -> Self {
+        let row_step = rows.div_ceil(rows.div_ceil(ROWS).max(1)).next_multiple_of(cores.isa().run(TileRows(precision))).max(1);
+        let panels: usize = parts.iter().map(|part| part.weight.layout().panels()).sum();
+        let pieces = if cores.threads() > 1 { (4 * cores.threads()).div_ceil(rows.div_ceil(row_step).max(1)) } else { 1 };
+        let panel_step = panels.div_ceil(pieces).max(1);
+        let pieces = parts.iter().map(|part| part.weight.layout().panels().div_ceil(panel_step)).sum();
+        Self { parts, rows, row_step, panel_step, pieces }
     }
-    tasks
+
+    fn count(&self) -> usize {
+        self.rows.div_ceil(self.row_step) * self.pieces
+    }
+
+    /// Task `i`: pieces of one block of rows follow one another.
+    fn get(&self, i: usize) -> Task {
+        let (m, mut piece, mut offset) = (i / self.pieces * self.row_step, i % self.pieces, 0);
+        for (part, layout) in self.parts.iter().map(|part| part.weight.layout()).enumerate() {
+            let pieces = layout.panels().div_ceil(self.panel_step);
+            if piece < pieces {
+                let n = piece * self.panel_step;
+                let (rows, panels) = ((m, self.rows.min(m + self.row_step)), (n, layout.panels().min(n + self.panel_step)));
+                return Task { part, offset, rows, panels };
+            }
+            (piece, offset) = (piece - pieces, offset + layout.out());
+        }
+        unreachable!("task {i} of {}", self.count())
+    }
 }
 
 /// The rows of a tile.

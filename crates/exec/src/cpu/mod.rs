@@ -118,7 +118,8 @@ impl CpuProgram {
         let items = self.shapes.check(&self.graph, &ready.needed, batch)?;
         let arenas = || self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
         let mut arena = arenas().pop().unwrap_or_default();
-        let rows = run::run(&ready, &self.numbers, cores, &items, &mut arena);
+        // All of it on a thread of the pool, so that no product has to wake one from outside.
+        let rows = cores.run(|| run::run(&ready, &self.numbers, cores, &items, &mut arena));
         arenas().push(arena);
         rows
     }

@@ -20,7 +20,8 @@ use hua_kernels::{AlignedBytes, Cores, Layout, MappedFile, Packed};
 use crate::ExecError;
 use crate::cpu::recipe::Recipe;
 
-/// Goes up whenever the kernels pack otherwise, or matrices are made otherwise; a test knows what they look like now.
+/// Goes up whenever the kernels pack otherwise, or matrices are made otherwise: `packed_bytes_are_those_of_this_version` knows what they
+/// look like.
 pub(crate) const VERSION: u32 = 1;
 /// Matrices begin at multiples of this, and the first of them on a page of any size in use.
 const LINE: usize = 64;
@@ -184,6 +185,34 @@ fn clean(folder: &Path) {
         };
         if file.path().extension().is_some_and(|extension| extension == "unfinished") && old().is_some() {
             let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hua_kernels::{Isa, Precision, Values, pack};
+
+    use super::*;
+
+    /// Panels of 16 channels: those of other instruction sets are wider or narrower, but made by the same code.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn packed_bytes_are_those_of_this_version() {
+        let (out, inner) = (37, 21);
+        let weight: Vec<f32> = (0..out * inner).map(|i| ((i * 7919) % 2003) as f32 / 1024.0 - 0.9).collect();
+        let found = |isa: Isa| {
+            Precision::ALL.map(|precision| {
+                let layout = Layout::new(isa, precision, out, inner);
+                let mut bytes = AlignedBytes::new(layout.bytes());
+                pack(&Cores::new(1, isa).unwrap(), layout, Values::F32(&weight), &mut bytes);
+                fnv(&bytes)
+            })
+        };
+        let wanted = (1, [0x05fe_1889_1392_d384, 0x15f4_9a8c_3781_aed2, 0xcae1_6c4f_c0e8_6791]);
+        for isa in Isa::available().into_iter().filter(|isa| ["avx2", "scalar"].contains(&isa.name())) {
+            let advice = "packed otherwise: raise VERSION, so that files of packed weights are made anew, and write its hashes here";
+            assert_eq!((VERSION, found(isa)), wanted, "{}: {advice}", isa.name());
         }
     }
 }

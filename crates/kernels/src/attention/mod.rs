@@ -92,24 +92,28 @@ pub fn attention(cores: &Cores, attention: Attention<'_>, out: &mut [f32]) {
         next = span.queries.end;
     }
     assert!(size > 0 && Some(out.len()) == next.checked_mul(width), "{next} rows of {width}");
-    let tasks = tasks(cores.threads(), heads, size, spans);
+    // Taken out, since this thread may begin another attention while it waits for the tasks of this one.
+    let mut tasks = TASKS.take();
+    set_tasks(&mut tasks, cores.threads(), heads, size, spans);
     let shared = Shared::new(out);
     cores.each(tasks.len(), |i| {
         let (heads, queries) = tasks[i].clone();
         SCRATCH.with_borrow_mut(|scratch| cores.isa().run(Task { attention, heads, queries, scratch, out: shared }));
     });
+    TASKS.set(tasks);
 }
 
 /// Cuts the work into tasks, some for each thread and none of a few microseconds: heads, counted through the items, and queries of
 /// each. Many heads are a task where items are short, and some queries of one where there are few heads.
-fn tasks(threads: usize, heads: usize, size: usize, spans: &[Span]) -> Vec<(Range<usize>, Range<usize>)> {
+fn set_tasks(tasks: &mut Vec<(Range<usize>, Range<usize>)>, threads: usize, heads: usize, size: usize, spans: &[Span]) {
     /// Multiplications of a task at least.
     const LEAST: usize = 1 << 20;
     // Packing the keys and values of a head is about as much work as ten queries.
     let work = |span: &Span, queries: usize| (queries + 10).saturating_mul(span.keys.len()).saturating_mul(2 * size);
     let all = spans.iter().fold(0usize, |all, span| all.saturating_add(work(span, span.queries.len()).saturating_mul(heads)));
     let wanted = if threads == 1 { usize::MAX } else { (all / (4 * threads)).max(LEAST) };
-    let (mut tasks, mut first, mut gathered) = (vec![], 0, 0usize);
+    tasks.clear();
+    let (mut first, mut gathered) = (0, 0usize);
     for (item, span) in spans.iter().enumerate() {
         let one = work(span, span.queries.len());
         for head in item * heads..(item + 1) * heads {
@@ -131,10 +135,11 @@ fn tasks(threads: usize, heads: usize, size: usize, spans: &[Span]) -> Vec<(Rang
     if gathered > 0 {
         tasks.push((first..spans.len() * heads, 0..usize::MAX));
     }
-    tasks
 }
 
 thread_local! {
     /// What tasks keep for the next on their thread.
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(vec![]) };
+    /// The list of tasks of the last attention that began on this thread.
+    static TASKS: RefCell<Vec<(Range<usize>, Range<usize>)>> = const { RefCell::new(vec![]) };
 }
