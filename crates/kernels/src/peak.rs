@@ -3,6 +3,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use crate::int8::Tile;
+use crate::product::Dots;
 use crate::simd::{Kernel, Simd};
 use crate::{Isa, Precision};
 
@@ -33,6 +34,7 @@ impl Kernel for Registers {
         // SAFETY: the caller's promise.
         unsafe {
             match self.precision {
+                Precision::Bf16 if S::Dots::exist() => S::Dots::registers(self.steps),
                 Precision::Bf16 | Precision::F32 => multiply_add::<S>(self.steps),
                 Precision::Int8 => S::Bytes::registers(self.steps),
             }

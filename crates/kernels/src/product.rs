@@ -7,6 +7,7 @@
 //!
 //! Each element is computed in one order whatever is computed beside it: cuts depend on the inner dimension alone.
 mod numbers;
+mod words;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,8 @@ use crate::math::{Activate, Activation};
 use crate::packed::{Packed, Precision};
 use crate::simd::{Kernel, Simd};
 use numbers::{Bf16, F32};
+use words::Words;
+pub(crate) use words::{Dots, NoDots};
 
 /// Rows of x that are prepared together, about: a cut of them fills half of L2.
 const ROWS: usize = 120;
@@ -139,6 +142,7 @@ impl Kernel for TileRows {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> usize {
         match self.0 {
+            Precision::Bf16 if S::Dots::exist() => <Words as Format<S>>::ROWS,
             Precision::Bf16 => <Bf16 as Format<S>>::ROWS,
             Precision::F32 => <F32 as Format<S>>::ROWS,
             Precision::Int8 => <Int8 as Format<S>>::ROWS,
@@ -246,6 +250,7 @@ impl Kernel for Block<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             match self.precision {
+                Precision::Bf16 if S::Dots::exist() => self.run_as::<S, Words>(),
                 Precision::Bf16 => self.run_as::<S, Bf16>(),
                 Precision::F32 => self.run_as::<S, F32>(),
                 Precision::Int8 => self.run_as::<S, Int8>(),

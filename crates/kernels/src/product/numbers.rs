@@ -30,7 +30,7 @@ const STEPS: usize = 4;
 /// f32 weights.
 pub(super) struct F32;
 
-/// bf16 weights, f32 inputs.
+/// bf16 weights, f32 inputs: where the machine does not multiply bf16 (`words.rs`).
 pub(super) struct Bf16;
 
 /// Rows of x as `[cut][steps of the cut / STEPS][row][STEPS]`, zeros at the end.
@@ -61,15 +61,15 @@ unsafe fn copy(x: *const f32, inner: usize, rows: usize, cuts: Cuts, to: *mut u8
 /// What is asked for ahead: from where on, and in each round how many lines, and how many bytes further the next ones are. Where
 /// tiles are many, a round moves on by less than a line, and asks for it again: that costs nothing.
 #[derive(Clone, Copy)]
-struct Ahead {
-    at: *const u8,
-    lines: usize,
-    bytes: usize,
+pub(super) struct Ahead {
+    pub(super) at: *const u8,
+    pub(super) lines: usize,
+    pub(super) bytes: usize,
 }
 
 impl Ahead {
     /// `step` bytes for each line of the panel, of which a round reads `bytes`.
-    fn new(at: *const u8, step: usize, bytes: usize) -> Self {
+    pub(super) fn new(at: *const u8, step: usize, bytes: usize) -> Self {
         let bytes = bytes / 64 * step;
         Self { at, lines: bytes.div_ceil(64), bytes }
     }
@@ -77,7 +77,7 @@ impl Ahead {
     /// # Safety
     /// As [`Simd`].
     #[inline(always)]
-    unsafe fn fetch<S: Simd>(&mut self) {
+    pub(super) unsafe fn fetch<S: Simd>(&mut self) {
         for line in 0..self.lines {
             // SAFETY: an address to fetch from need not be valid.
             unsafe { S::prefetch(self.at.wrapping_add(64 * line).cast()) };
@@ -106,7 +106,7 @@ unsafe fn multiply<S: Simd, const M: usize>(x: *const f32, w: [S::V; 2], sums: &
 /// # Safety
 /// As [`Format::tile`].
 #[inline(always)]
-unsafe fn keep<S: Simd, const M: usize>(values: [[S::V; 2]; M], first: bool, sums: *mut f32) {
+pub(super) unsafe fn keep<S: Simd, const M: usize>(values: [[S::V; 2]; M], first: bool, sums: *mut f32) {
     for (i, row) in values.into_iter().enumerate() {
         for (j, v) in row.into_iter().enumerate() {
             // SAFETY: the caller's promise.

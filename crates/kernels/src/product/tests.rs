@@ -24,6 +24,25 @@ const SHAPES: [(usize, usize, &[usize]); 8] = [
     (29, 513, &[48]),
 ];
 
+/// The nearest number that bf16 has.
+fn rounded(x: f32) -> f32 {
+    f32::from_bits(u32::from(to_bf16(x)) << 16)
+}
+
+/// Whether products of bf16 round x too.
+fn rounds_inputs(isa: Isa) -> bool {
+    struct Rounds;
+    impl Kernel for Rounds {
+        type Output = bool;
+
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> bool {
+            S::Dots::exist()
+        }
+    }
+    isa.run(Rounds)
+}
+
 /// Rows as the integers of int8 say them.
 fn quantised(x: &[f32]) -> Vec<f32> {
     let (low, high) = x.iter().fold((0f32, 0f32), |(low, high), &x| (low.min(x), high.max(x)));
@@ -48,12 +67,14 @@ fn products_of_every_shape_and_precision_equal_the_plain_sum() {
                     let mut out = vec![f32::NAN; rows * width];
                     product(&Cores::new(threads, isa).unwrap(), &x, inner, &parts, epilogue, &mut out);
                     for (m, x) in x.chunks(inner).enumerate() {
-                        let x = if precision == Precision::Int8 { quantised(x) } else { x.to_vec() };
-                        let x = &x;
+                        let x: &Vec<f32> = &match precision {
+                            Precision::Bf16 if rounds_inputs(isa) => x.iter().map(|&x| rounded(x)).collect(),
+                            Precision::Bf16 | Precision::F32 => x.to_vec(),
+                            Precision::Int8 => quantised(x),
+                        };
                         let sums = weights.iter().flat_map(|(w, b)| {
-                            let rounded =
-                                |w: f32| if precision == Precision::Bf16 { f32::from_bits(u32::from(to_bf16(w)) << 16) } else { w };
-                            let dot = |w: &[f32]| -> f64 { x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(rounded(w))).sum() };
+                            let weight = |w: f32| f64::from(if precision == Precision::Bf16 { rounded(w) } else { w });
+                            let dot = |w: &[f32]| -> f64 { x.iter().zip(w).map(|(&x, &w)| f64::from(x) * weight(w)).sum() };
                             w.chunks(inner).zip(b).map(move |(w, &b)| dot(w) + f64::from(b)).collect::<Vec<_>>()
                         });
                         let tolerance = if precision == Precision::Int8 { 2e-2 } else { 1e-5 } * (inner as f64).sqrt();
@@ -64,6 +85,26 @@ fn products_of_every_shape_and_precision_equal_the_plain_sum() {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Numbers that bf16 has, and sums that f32 has: in whatever order, and rounded wherever, they are what they are.
+#[test]
+fn products_of_small_integers_are_exact_in_f32_and_bf16() {
+    let integers = |n: usize, seed: usize| -> Vec<f32> { (0..n).map(|i| ((i * 7919 + seed) % 513) as f32 - 256.0).collect() };
+    for isa in Isa::available() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for (rows, inner, out) in [(1, 1, 1), (3, 2, 2), (5, 7, 33), (14, 95, 32), (31, 97, 65), (2, 255, 40)] {
+                let (x, w) = (integers(rows * inner, 1), integers(out * inner, 2));
+                let (layout, bytes) = packed(isa, precision, out, inner, &w);
+                let parts = [Part { weight: Packed::new(layout, &bytes), bias: None }];
+                let mut found = vec![f32::NAN; rows * out];
+                product(&Cores::new(1, isa).unwrap(), &x, inner, &parts, Epilogue::default(), &mut found);
+                let dot = |(x, w): (&[f32], &[f32])| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
+                let wanted: Vec<f32> = x.chunks(inner).flat_map(|x| w.chunks(inner).map(move |w| dot((x, w)))).collect();
+                assert_eq!(found, wanted, "{isa:?} {precision} {rows} x {inner} x {out}");
             }
         }
     }

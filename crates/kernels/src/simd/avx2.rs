@@ -31,6 +31,7 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const ROWS: usize = 6;
     type Bytes = crate::int8::Avx2;
+    type Dots = crate::product::NoDots;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {

@@ -14,6 +14,7 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const ROWS: usize = 14;
     type Bytes = crate::int8::Avx512;
+    type Dots = Self;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {

@@ -16,11 +16,10 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
-#[cfg(test)]
-pub(crate) use plain::Plain;
-pub(crate) use plain::Scalar;
+pub(crate) use plain::{Plain, Scalar};
 
 use crate::int8::Tile;
+use crate::product::Dots;
 
 /// A kernel, generic over the instruction set. `run` must be `#[inline(always)]`, and call only what is: a closure that is called
 /// twice is a function of its own, without the features, and ten times as slow.
@@ -42,6 +41,8 @@ pub(crate) trait Simd: Copy {
     const ROWS: usize;
     /// How tiles of int8 are multiplied.
     type Bytes: Tile;
+    /// How words of two bf16 are multiplied, where they are.
+    type Dots: Dots;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(at: *const f32) -> Self::V;

@@ -21,6 +21,7 @@ impl Simd for Neon {
     const LANES: usize = 8;
     const ROWS: usize = 6;
     type Bytes = crate::int8::Plain<8>;
+    type Dots = crate::product::NoDots;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {
