@@ -86,7 +86,7 @@ fn inner_blocks(plan: &Plan) -> Range<usize> {
     let attentions = plan.steps.iter().filter(|step| matches!(step.work, Work::Attention { .. }));
     let mut begins = attentions.filter_map(|step| step.inputs.iter().copied().min());
     let second = begins.by_ref().nth(1);
-    let last = begins.last();
+    let last = begins.next_back();
     second.zip(last).map_or(0..0, |(second, last)| second..last)
 }
 
