@@ -11,6 +11,7 @@
 /// Fraction bits of a weight: 32 bits less 8 for the sample and 2 for the overshoot of a filter.
 pub const WEIGHT_BITS: u32 = 22;
 /// Bits of the low half of a weight.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for the passes of x86-64"))]
 const LOW_BITS: u32 = 11;
 const HALF: i32 = 1 << (WEIGHT_BITS - 1);
 

@@ -30,7 +30,9 @@ pub(crate) struct Bytes {
     /// Whether to add to what is there.
     pub(super) add: bool,
     /// What will be read soon, and how many bytes of it to ask for with every 8 of `len`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for the tiles of x86-64"))]
     pub(super) ahead: *const u8,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for the tiles of x86-64"))]
     pub(super) step: usize,
 }
 
@@ -56,6 +58,7 @@ pub(crate) trait Tile {
 ///
 /// # Safety
 /// Of every function: the machine must have the instruction set, and the caller its features. Addresses must be valid.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for the tiles of x86-64"))]
 trait Lanes {
     /// A register of sums.
     type Sums: Copy;
@@ -78,6 +81,7 @@ trait Lanes {
 
 /// # Safety
 /// As [`Tile::tile`], and the caller must have the features of `L`.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for the tiles of x86-64"))]
 #[inline(always)]
 unsafe fn tile<L: Lanes, const M: usize>(bytes: Bytes) {
     let Bytes { x, stride, panel, len, sums, add, ahead, step } = bytes;
@@ -112,6 +116,7 @@ unsafe fn tile<L: Lanes, const M: usize>(bytes: Bytes) {
 
 /// # Safety
 /// As [`Tile::registers`], and the caller must have the features of `L`.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for the tiles of x86-64"))]
 #[inline(always)]
 unsafe fn registers<L: Lanes, const M: usize>(steps: usize) -> usize {
     let (x, w) = ([3; 4], [1; 64]);
