@@ -247,7 +247,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--hua", default=str(target / "release/examples/bench"), help="the example `bench` of hua-exec; empty: peers alone")
-    parser.add_argument("--work", type=pathlib.Path, default=HERE / "work", help="folder for ONNX files and quantised models (10 GB)")
+    parser.add_argument("--work", type=pathlib.Path, default=HERE / "made", help="folder for ONNX files and quantised models (10 GB)")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="folder for bench-cpu.{json,md,svg}")
     parser.add_argument("--quick", action="store_true", help="ViT-B/16 and RoBERTa-base alone, batches 1 and 8")
     parser.add_argument("--only", default="", help="cells that match alone: TOWER/LENGTH/bBATCH/tTHREADS/PRECISION")

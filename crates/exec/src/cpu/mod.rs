@@ -1,10 +1,9 @@
-//! The fast executor for CPUs: f32, many threads, ragged batches without padding.
+//! The fast executor for CPUs: f32, bf16 or int8, many threads, ragged batches without padding.
 //!
-//! [`Device::load`] checks the graph, turns it into a plan and makes ready what cannot be used as it lies in the file: weights of
-//! f16 and bf16 become f32 once, and windows of convolutions are reordered, with their batch norm folded in. Weights of f32 are
-//! read where they lie, so that a memory-mapped file is never copied. For each set of outputs that is asked for, a few passes
-//! (`passes`) rewrite the plan, and its values get places in memory (`slots`); the result of an item depends on none of them, nor on
-//! its batch, nor on the number of threads.
+//! [`Device::load`] checks the graph, turns it into a plan and packs the matrices of its products once, in the precision that was asked
+//! for (`recipe`), or maps a file in which they are packed already (`store`). Tables stay as they lie in the model's file. For each set
+//! of outputs that is asked for, a few passes (`passes`) rewrite the plan, and its values get places in memory (`slots`); the result of an
+//! item depends on none of them, nor on its batch, nor on the number of threads.
 //!
 //! The rows of all items go through a product together. Images lie as rows of pixels, so that a convolution is a product too.
 //! Large batches are run in parts, so that what lies between steps stays small beside the weights. A run finds its memory as the last
@@ -43,8 +42,8 @@ pub struct Cpu {
     pub threads: usize,
     /// The numbers of weights.
     pub precision: Precision,
-    /// The instruction set; if none is named, the one that the environment variable `HUA_ISA` (`avx512`, `avx2`, `scalar`) names, or the
-    /// best. A variable that names one which the machine lacks is an error.
+    /// The instruction set; if none is named, the one that the environment variable `HUA_ISA` (`avx512`, `avx2`, `neon`, `scalar`) names,
+    /// or the best. A variable that names one which the machine lacks is an error.
     pub isa: Option<Isa>,
     /// Where packed weights are kept; none: they are packed whenever a graph is loaded.
     pub packed: Option<PackedCache>,
