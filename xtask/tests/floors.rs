@@ -5,12 +5,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace and its floor.
-const FLOORS: [(&str, u32); 9] = [
+const FLOORS: [(&str, u32); 11] = [
     ("hua-graph", 0),
     ("hua-kernels", 0),
     ("hua-text", 0),
+    ("hua-data", 1),
     ("hua-exec", 1),
     ("hua-image", 1),
+    ("hua-index", 1),
     ("hua-model", 2),
     ("hua", 3),
     ("hua-cli", 5),

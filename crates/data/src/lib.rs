@@ -1,0 +1,1 @@
+//! Readers of everything that lists pictures and captions.

@@ -1,0 +1,1 @@
+//! A library of pictures in one folder.
