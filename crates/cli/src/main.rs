@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, classify, convert, embed, eval, inspect, pull, search, similarity};
+use crate::commands::{bench, classify, convert, embed, eval, index, inspect, pull, search, similarity};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::settings::{Global, Settings};
@@ -41,6 +41,7 @@ enum Command {
     Convert(convert::Arguments),
     Embed(embed::Arguments),
     Eval(eval::Arguments),
+    Index(index::Arguments),
     Inspect(inspect::Arguments),
     Pull(pull::Arguments),
     Search(search::Arguments),
@@ -68,6 +69,7 @@ fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Convert(arguments) => convert::run(arguments, session),
         Command::Embed(arguments) => embed::run(arguments, session),
         Command::Eval(arguments) => eval::run(arguments, session),
+        Command::Index(arguments) => index::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
         Command::Pull(arguments) => pull::run(arguments, session),
         Command::Search(arguments) => search::run(arguments, session),

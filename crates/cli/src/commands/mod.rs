@@ -5,6 +5,7 @@ pub mod classify;
 pub mod convert;
 pub mod embed;
 pub mod eval;
+pub mod index;
 pub mod inspect;
 pub mod pull;
 pub mod search;

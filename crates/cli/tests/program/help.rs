@@ -23,6 +23,7 @@ fn help_shows_commands_options_and_environment() {
       convert     Write a model in another layout of its family, or with other numbers
       embed       Write the vectors of texts and pictures into a file
       eval        Score a model on a data set
+      index       Take pictures into a library, and tend it
       inspect     Show what a model is: family, towers, sizes, parameters, cost, preprocessing
       pull        Download a model from Hugging Face or ModelScope
       search      Find the pictures that are nearest to words or to a picture
@@ -112,7 +113,7 @@ fn help_shows_commands_options_and_environment() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let place = Place::new();
-    for command in ["classify", "convert", "embed", "inspect", "pull", "search", "similarity"] {
+    for command in ["classify", "convert", "embed", "index", "inspect", "pull", "search", "similarity"] {
         let help = place.hua(&["help", command]).ok();
         assert!(help.contains("Examples:\n  hua ") || help.contains("Examples:\n  echo "), "{command}: {help}");
         assert_eq!(help, place.hua(&[command, "--help"]).ok());
