@@ -174,9 +174,10 @@ fn print_table(session: &Session, number: usize, asked: &Asked, hits: &[Hit], co
 
 fn band(asked: Asked, hits: &[Hit], embedder: &Embedder, collection: &Collection) -> Band {
     let hit = |hit: &Hit| sheet::Hit {
-        picture: collection.picture(embedder, hit.index).ok(),
+        picture: collection.picture(embedder, hit.index).ok().map(|picture| sheet::thumbnail(&picture)),
         score: hit.score,
         name: collection.name(hit.index).rsplit(['/', '\\']).next().unwrap_or_default().to_owned(),
+        ..sheet::Hit::default()
     };
-    Band { asked, hits: hits.iter().map(hit).collect() }
+    Band { asked, note: None, hits: hits.iter().map(hit).collect() }
 }

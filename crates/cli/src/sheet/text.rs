@@ -27,7 +27,12 @@ pub struct Line {
     glyphs: Vec<OutlinedGlyph>,
     /// Pixels.
     pub width: f32,
+    /// Whether the text is read from the right.
+    pub right_to_left: bool,
 }
+
+/// Characters of a text that are ever laid out for one line: shaping takes time, and no card is so wide.
+const LONGEST: usize = 240;
 
 impl Fonts {
     pub fn load() -> Self {
@@ -42,8 +47,9 @@ impl Fonts {
     /// Lays out `text` on one line; `size` is the height of the em square in pixels. Control characters are blanks.
     pub fn line(&self, text: &str, size: f32) -> Line {
         let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let mut line = Line { glyphs: Vec::new(), width: 0.0 };
         let bidi = BidiInfo::new(&text, None);
+        let right_to_left = bidi.paragraphs.first().is_some_and(|paragraph| paragraph.level.is_rtl());
+        let mut line = Line { glyphs: Vec::new(), width: 0.0, right_to_left };
         for paragraph in &bidi.paragraphs {
             let (levels, runs) = bidi.visual_runs(paragraph, paragraph.range.clone());
             for run in runs {
@@ -62,17 +68,29 @@ impl Fonts {
 
     /// [`Fonts::line`], cut in the middle until it is at most `width` pixels wide: the end of a file name says as much as its beginning.
     pub fn line_within(&self, text: &str, size: f32, width: f32) -> Line {
-        let line = self.line(text, size);
-        if line.width <= width {
-            return line;
-        }
+        self.cut(text, size, width, middle_cut)
+    }
+
+    /// [`Fonts::line`], cut at its end until it is at most `width` pixels wide: a sentence is told by its beginning.
+    pub fn line_start(&self, text: &str, size: f32, width: f32) -> Line {
+        self.cut(text, size, width, |text, kept| text[..kept].iter().chain(&['…']).collect())
+    }
+
+    fn cut(&self, text: &str, size: f32, width: f32, cut: impl Fn(&[char], usize) -> String) -> Line {
         let characters: Vec<char> = text.chars().collect();
-        let (mut fits, mut wide) = (0, characters.len());
+        let long = characters.len() > LONGEST;
+        if !long {
+            let line = self.line(text, size);
+            if line.width <= width {
+                return line;
+            }
+        }
+        let (mut fits, mut wide) = (0, characters.len().min(LONGEST + 1));
         while wide - fits > 1 {
             let kept = (fits + wide) / 2;
-            if self.line(&middle_cut(&characters, kept), size).width <= width { fits = kept } else { wide = kept }
+            if self.line(&cut(&characters, kept), size).width <= width { fits = kept } else { wide = kept }
         }
-        self.line(&middle_cut(&characters, fits), size)
+        self.line(&cut(&characters, fits), size)
     }
 
     /// `text` in pieces of one font each. Marks and joiners stay with the character before them, if its font has them.
@@ -190,5 +208,12 @@ mod tests {
         let line = fonts.line_within(name, 13.0, 120.0);
         assert!(line.width <= 120.0 && line.width > 100.0, "{}", line.width);
         assert_eq!(middle_cut(&"abcdef".chars().collect::<Vec<_>>(), 3), "ab…f");
+    }
+
+    #[test]
+    fn a_text_of_a_megabyte_is_cut_without_laying_it_all_out() {
+        let fonts = Fonts::load();
+        let line = fonts.line_start(&"قوس قزح ".repeat(100_000), 13.0, 120.0);
+        assert!(line.right_to_left && line.width <= 120.0 && line.width > 90.0, "{}", line.width);
     }
 }
