@@ -14,6 +14,7 @@ mod peak;
 mod product;
 pub mod resize;
 mod rows;
+pub mod scan;
 mod simd;
 
 pub use attention::{Attention, Heads, Span, attention};

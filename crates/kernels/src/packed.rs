@@ -167,7 +167,8 @@ impl Values<'_> {
 }
 
 /// A half as f32, exactly.
-fn from_f16(x: u16) -> f32 {
+#[inline(always)]
+pub(crate) fn from_f16(x: u16) -> f32 {
     let (sign, rest) = (u32::from(x & 0x8000) << 16, u32::from(x & 0x7fff) << 13);
     // The exponent is 112 too small; infinities and what is no number have the greatest instead.
     let wide = if rest >= 0x0f80_0000 { f32::from_bits(rest | 0x7f80_0000) } else { f32::from_bits(rest) * 2f32.powi(112) };

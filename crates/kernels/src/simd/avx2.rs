@@ -32,6 +32,7 @@ impl Simd for Avx2 {
     const ROWS: usize = 6;
     type Bytes = crate::int8::Avx2;
     type Dots = crate::product::NoDots;
+    type Rows = crate::scan::Avx2;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {

@@ -15,6 +15,7 @@ impl Simd for Avx512 {
     const ROWS: usize = 14;
     type Bytes = crate::int8::Avx512;
     type Dots = Self;
+    type Rows = crate::scan::Avx2;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {

@@ -20,6 +20,7 @@ pub(crate) use plain::{Plain, Scalar};
 
 use crate::int8::Tile;
 use crate::product::Dots;
+use crate::scan;
 
 /// A kernel, generic over the instruction set. `run` must be `#[inline(always)]`, and call only what is: a closure that is called
 /// twice is a function of its own, without the features, and ten times as slow.
@@ -43,6 +44,8 @@ pub(crate) trait Simd: Copy {
     type Bytes: Tile;
     /// How words of two bf16 are multiplied, where they are.
     type Dots: Dots;
+    /// How rows of int8 are multiplied with queries.
+    type Rows: scan::Dots;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(at: *const f32) -> Self::V;

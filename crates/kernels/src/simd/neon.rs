@@ -22,6 +22,7 @@ impl Simd for Neon {
     const ROWS: usize = 6;
     type Bytes = crate::int8::Plain<8>;
     type Dots = crate::product::NoDots;
+    type Rows = crate::scan::Neon;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {

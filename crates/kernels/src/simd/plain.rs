@@ -20,6 +20,7 @@ impl<const LANES: usize> Simd for Plain<LANES> {
     const ROWS: usize = if LANES > 8 { 14 } else { 2 };
     type Bytes = crate::int8::Plain<LANES>;
     type Dots = Self;
+    type Rows = crate::scan::Plain;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self::V {
