@@ -23,16 +23,16 @@ const READ_BYTES: usize = 64 << 20;
 const READ_ITEMS: usize = 8;
 
 /// Brings what an item stands for, and how many bytes that is.
-pub(crate) type Read<'a, T, Raw> = &'a (dyn Fn(&mut T) -> Result<(Raw, usize), Error> + Sync);
+pub(crate) type Read<'a, T, Raw, Left> = &'a (dyn Fn(&mut T) -> Result<(Raw, usize), Left> + Sync);
 /// Makes an item ready for a batch, on one thread.
-pub(crate) type Prepare<'a, T, Raw, Ready> = &'a (dyn Fn(&T, Raw) -> Result<Ready, Error> + Sync);
+pub(crate) type Prepare<'a, T, Raw, Ready, Left> = &'a (dyn Fn(&T, Raw) -> Result<Ready, Left> + Sync);
 
-/// What is done with each item `T`, and how.
-pub(crate) struct Steps<'a, T, Raw, Ready, Done> {
-    pub read: Read<'a, T, Raw>,
-    pub prepare: Prepare<'a, T, Raw, Ready>,
+/// What is done with each item `T`, and how; `Left` is why an item goes no further, which need not be an error.
+pub(crate) struct Steps<'a, T, Raw, Ready, Done, Left> {
+    pub read: Read<'a, T, Raw, Left>,
+    pub prepare: Prepare<'a, T, Raw, Ready, Left>,
     /// A result for each of a batch, on one thread. An error ends everything.
-    pub finish: &'a (dyn Fn(Vec<Ready>) -> Result<Vec<Result<Done, Error>>, Error> + Sync),
+    pub finish: &'a (dyn Fn(Vec<Ready>) -> Result<Vec<Result<Done, Left>>, Error> + Sync),
     /// Threads that prepare and finish.
     pub threads: usize,
     /// Items finished together.
@@ -130,10 +130,10 @@ impl<T, Raw, Ready> Drop for Alarm<'_, T, Raw, Ready> {
 ///
 /// # Errors
 /// That of `finish` or `each`, whichever comes first, or [`Error::Threads`]; what came before was given to `each`.
-pub(crate) fn run<T: Send, Raw: Send, Ready: Send, Done: Send, E: From<Error>>(
+pub(crate) fn run<T: Send, Raw: Send, Ready: Send, Done: Send, Left: Send, E: From<Error>>(
     source: impl Iterator<Item = T> + Send,
-    steps: &Steps<'_, T, Raw, Ready, Done>,
-    each: impl FnMut(T, Result<Done, Error>) -> Result<(), E>,
+    steps: &Steps<'_, T, Raw, Ready, Done, Left>,
+    each: impl FnMut(T, Result<Done, Left>) -> Result<(), E>,
 ) -> Result<Times, E> {
     let source = Mutex::new(source.enumerate());
     let work = Work {
@@ -184,11 +184,11 @@ fn in_order<T, Done, E>(received: &Receiver<Placed<T, Done>>, mut each: impl FnM
 }
 
 /// What a thread that reads does.
-fn read<T, Raw, Ready, Done>(
+fn read<T, Raw, Ready, Done, Left>(
     source: &Mutex<impl Iterator<Item = (usize, T)>>,
-    steps: &Steps<'_, T, Raw, Ready, Done>,
+    steps: &Steps<'_, T, Raw, Ready, Done, Left>,
     shared: &Shared<T, Raw, Ready>,
-    results: &Sender<Placed<T, Result<Done, Error>>>,
+    results: &Sender<Placed<T, Result<Done, Left>>>,
 ) {
     let room = |work: &mut Work<T, Raw, Ready>| {
         let room = work.read_bytes < READ_BYTES && work.read.len() < READ_ITEMS * steps.threads;
@@ -209,10 +209,10 @@ fn read<T, Raw, Ready, Done>(
 }
 
 /// What a thread that prepares and finishes does.
-fn compute<T, Raw, Ready, Done>(
-    steps: &Steps<'_, T, Raw, Ready, Done>,
+fn compute<T, Raw, Ready, Done, Left>(
+    steps: &Steps<'_, T, Raw, Ready, Done, Left>,
     shared: &Shared<T, Raw, Ready>,
-    results: &Sender<Placed<T, Result<Done, Error>>>,
+    results: &Sender<Placed<T, Result<Done, Left>>>,
 ) {
     let job = |work: &mut Work<T, Raw, Ready>| if work.over() { Some(None) } else { work.next(steps.threads, steps.batch).map(Some) };
     while let Some(job) = shared.wait(job) {

@@ -265,6 +265,16 @@ impl Embedder {
         run(self.text_program()?, &Batch::Ids(&ids), output)
     }
 
+    /// How pictures become the model's input, beside what the model itself says: `standard`, or the options that change it.
+    pub(crate) fn preprocessing(&self) -> &'static str {
+        match (self.compat, self.decode.shrink_on_load.is_some()) {
+            (false, false) => "standard",
+            (false, true) => "shrink-on-load",
+            (true, false) => "compat",
+            (true, true) => "compat shrink-on-load",
+        }
+    }
+
     /// What a cached picture vector depends on.
     pub(crate) fn picture_fingerprint(&self) -> String {
         let compat = if self.compat { "-compat" } else { "" };

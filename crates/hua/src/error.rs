@@ -15,6 +15,9 @@ use crate::hub::{Fault, HubError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Something that lists pictures and cannot be read.
+    #[error(transparent)]
+    Data(#[from] hua_data::Error),
     /// A data set that cannot be read.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -32,6 +35,9 @@ pub enum Error {
         /// Why.
         source: hua_image::Error,
     },
+    /// A library of pictures that cannot be read or written.
+    #[error(transparent)]
+    Index(#[from] hua_index::Error),
     /// A file or folder that cannot be read or written.
     #[error("cannot use `{}`: {source}", path.display())]
     Io {
@@ -58,6 +64,30 @@ pub enum Error {
         left: String,
         /// The other's.
         right: String,
+    },
+    /// A library that has no vectors of the model that was opened, or none that were made in the same way.
+    #[error("the library `{}` has vectors of model {wanted}, not of {found}", path.display())]
+    LibraryModel {
+        /// The library.
+        path: PathBuf,
+        /// The model that was opened: its name, fingerprint and preprocessing.
+        found: String,
+        /// The library's.
+        wanted: String,
+        /// What to try.
+        hint: String,
+    },
+    /// A folder that is to become a library and has other files in it.
+    #[error("`{}` is no library, and has files in it already", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nothing was named to index, and the library does not know either.
+    #[error("no folder to index, and `{}` knows of none", path.display())]
+    NothingToIndex {
+        /// The library.
+        path: PathBuf,
     },
     /// Labels or templates that classify nothing.
     #[error("{what}")]
@@ -123,7 +153,10 @@ impl Error {
         match self {
             Self::Exec(ExecError::Isa(_) | ExecError::Output { .. })
             | Self::Labels { .. }
+            | Self::LibraryModel { .. }
             | Self::NoPictures { .. }
+            | Self::NotEmpty { .. }
+            | Self::NothingToIndex { .. }
             | Self::OtherModel { .. }
             | Self::Precision { .. }
             | Self::Threads { .. } => Fault::Caller,
@@ -133,10 +166,15 @@ impl Error {
             {
                 Fault::Caller
             }
+            Self::Data(hua_data::Error::Missing { .. }) => Fault::Caller,
+            Self::Data(hua_data::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Fault::Caller,
             Self::Hub(e) => e.fault(),
+            Self::Index(e) if e.blame() == hua_index::Blame::Caller => Fault::Caller,
             Self::Model(e) if e.blame() == Blame::Caller => Fault::Caller,
-            Self::Dataset(_)
+            Self::Data(_)
+            | Self::Dataset(_)
             | Self::Image { .. }
+            | Self::Index(_)
             | Self::Io { .. }
             | Self::Model(_)
             | Self::NoTokenizer { .. }
@@ -159,6 +197,10 @@ impl Error {
             }
             Self::Exec(ExecError::Output { .. }) => Some("`hua inspect` lists what a model gives".into()),
             Self::Hub(e) => e.hint(),
+            Self::Index(e) => e.hint(),
+            Self::LibraryModel { hint, .. } => Some(hint.clone()),
+            Self::NotEmpty { .. } => Some("a library needs a folder of its own: name one that is empty or not there yet".into()),
+            Self::NothingToIndex { .. } => Some("name folders: `hua index DIR -o LIB`".into()),
             Self::Model(e) => e.hint(),
             Self::NoPictures { failures, .. } if failures.is_empty() => {
                 Some("pictures are files named .jpg, .png, .webp, .gif, .bmp or .tiff".into())

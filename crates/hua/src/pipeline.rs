@@ -60,7 +60,7 @@ impl Embedder {
             pixels: &|_, picture: &Picture| Ok(self.preprocess().apply(picture).data),
             count: pictures.len(),
         };
-        self.embed_pictures(pictures.iter(), &steps, |_, row| {
+        self.embed_pictures(pictures.iter(), &steps, |_, row: Result<Vec<f32>, Error>| {
             data.extend(row?);
             Ok::<(), Error>(())
         })?;
@@ -108,6 +108,23 @@ impl Embedder {
             count: items.len(),
         };
         self.embed_pictures(items.iter(), &steps, each)
+    }
+
+    /// Vectors of pictures that come one after another, `most` of them at most; `read` may leave one out and say why in its own terms.
+    pub(crate) fn embed_stream<T: Send, Left: From<Error> + Send, E: From<Error>>(
+        &self,
+        items: impl Iterator<Item = T> + Send,
+        most: usize,
+        name: impl Fn(&T) -> String + Sync,
+        read: impl Fn(&mut T) -> Result<Vec<u8>, Left> + Sync,
+        each: impl FnMut(T, Result<Vec<f32>, Left>) -> Result<(), E>,
+    ) -> Result<PictureTimes, E> {
+        let steps = PictureSteps {
+            read: &|item: &mut T| read(item).map(sized),
+            pixels: &|item, bytes: Vec<u8>| Ok(self.file_pixels(&name(item), &bytes)?),
+            count: most,
+        };
+        self.embed_pictures(items, &steps, each)
     }
 
     /// Vectors of pictures that come as named bytes, with the names of those that could be decoded; the others go to `failures`.
@@ -186,11 +203,11 @@ impl Embedder {
     }
 
     /// Takes pictures from `source` through `steps` and the tower, and gives each with its vector to `each`, in order.
-    fn embed_pictures<T: Send, Raw: Send, E: From<Error>>(
+    fn embed_pictures<T: Send, Raw: Send, Left: From<Error> + Send, E: From<Error>>(
         &self,
         source: impl Iterator<Item = T> + Send,
-        steps: &PictureSteps<'_, T, Raw>,
-        mut each: impl FnMut(T, Result<Vec<f32>, Error>) -> Result<(), E>,
+        steps: &PictureSteps<'_, T, Raw, Left>,
+        mut each: impl FnMut(T, Result<Vec<f32>, Left>) -> Result<(), E>,
     ) -> Result<PictureTimes, E> {
         let (start, threads) = (Instant::now(), self.pool.current_num_threads());
         if steps.count > FEW * threads {
@@ -201,7 +218,8 @@ impl Embedder {
                     let _turn = loading.lock().unwrap_or_else(PoisonError::into_inner);
                     self.image_program()?
                 };
-                self.tower_rows(&pixels, |batch| program.run_alone(batch, &["embedding"]))
+                let rows = self.tower_rows(&pixels, |batch| program.run_alone(batch, &["embedding"]))?;
+                Ok(rows.into_iter().map(|row| row.map_err(Left::from)).collect())
             };
             let batch = (steps.count / (4 * threads)).clamp(1, BATCH);
             let steps = Steps { read: steps.read, prepare: steps.pixels, finish: &finish, threads, batch };
@@ -231,7 +249,8 @@ impl Embedder {
         let embed = begun.elapsed() * u32::try_from(threads).unwrap_or(1);
         let mut rows = rows.into_iter();
         for (item, result) in results {
-            each(item, result.and_then(|()| rows.next().expect("a row for each picture that was decoded")))?;
+            let row = |()| rows.next().expect("a row for each picture that was decoded").map_err(Left::from);
+            each(item, result.and_then(row))?;
         }
         Ok(PictureTimes { wall: start.elapsed(), threads, decode, embed })
     }
@@ -249,11 +268,11 @@ impl Embedder {
 }
 
 /// How pictures become pixels.
-struct PictureSteps<'a, T, Raw> {
+struct PictureSteps<'a, T, Raw, Left> {
     /// The picture as it is stored, and the bytes it takes.
-    read: Read<'a, T, Raw>,
+    read: Read<'a, T, Raw, Left>,
     /// `[3, height, width]` as the tower takes them.
-    pixels: Prepare<'a, T, Raw, Vec<f32>>,
+    pixels: Prepare<'a, T, Raw, Vec<f32>, Left>,
     /// How many pictures there are at most.
     count: usize,
 }
