@@ -99,7 +99,12 @@ impl Layout {
 
     /// Bytes of the packed weight.
     pub fn bytes(self) -> usize {
-        self.panels() * self.panel_bytes()
+        self.panels() * self.panel_bytes() + self.behind()
+    }
+
+    /// Bytes behind the last panel, zeros: a tile of bf16 reads two of them (`Simd::load_seconds`).
+    fn behind(self) -> usize {
+        if self.precision == Precision::Bf16 && self.out > 0 { 64 } else { 0 }
     }
 
     /// Kind of numbers.
@@ -193,6 +198,7 @@ pub fn pack(cores: &Cores, layout: Layout, weight: Values<'_>, to: &mut [u8]) {
     assert_eq!(weight.len(), out * inner, "a weight of {out} rows of {inner}");
     assert_eq!(to.len(), layout.bytes(), "room for {layout:?}");
     let bytes = layout.panel_bytes();
+    to[layout.panels() * bytes..].fill(0);
     let shared = Shared::new(to);
     cores.each(layout.panels(), |i| {
         // SAFETY: `to` has as many bytes as there are panels, and each is one task's.

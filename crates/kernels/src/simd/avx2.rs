@@ -7,15 +7,6 @@ use super::Simd;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2;
 
-/// Words of pairs, wherever they begin.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Words(__m256i);
-
-/// The bits of a word's second number. Read from memory, and so that the compiler cannot tell what it is: of a known mask it makes a
-/// blend with a register of zeros, for which a tile has no room.
-static SECONDS: [u32; 8] = [0xffff_0000; 8];
-
 /// Bit `i` of lane `i` set below `n`.
 #[inline(always)]
 unsafe fn mask8(n: usize) -> __m256i {
@@ -48,16 +39,12 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_firsts(at: *const u16) -> __m256 {
-        // Read anew for firsts and seconds: a tile has no register left to keep the words in, and the compiler, if it may, keeps them
-        // at the price of sums.
-        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(at.cast::<Words>().read_volatile().0)) }
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(at.cast()))) }
     }
     #[inline(always)]
     unsafe fn load_seconds(at: *const u16) -> __m256 {
-        unsafe {
-            let (words, seconds) = (at.cast::<Words>().read_volatile().0, SECONDS.as_ptr().cast::<Words>().read_volatile().0);
-            _mm256_castsi256_ps(_mm256_and_si256(words, seconds))
-        }
+        // From the second number on, so that a shift clears what is beside it: a mask would want a register, and a tile has none left.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_loadu_si256(at.add(1).cast()))) }
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, v: __m256) {

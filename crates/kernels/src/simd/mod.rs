@@ -53,7 +53,7 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_first(at: *const f32, n: usize) -> Self::V;
     /// Of as many words of two bf16 each the first ones.
     unsafe fn load_firsts(at: *const u16) -> Self::V;
-    /// Of as many words of two bf16 each the second ones.
+    /// Of as many words of two bf16 each the second ones. May read two bytes beyond the last word.
     unsafe fn load_seconds(at: *const u16) -> Self::V;
     unsafe fn store(at: *mut f32, v: Self::V);
     unsafe fn store_first(at: *mut f32, n: usize, v: Self::V);
