@@ -134,6 +134,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Folders that the system does not tell the changes of.
+    #[error("cannot follow the folders: {source}")]
+    Watch {
+        /// What it said.
+        source: notify::Error,
+    },
     /// A tokenizer with more ids than the tower has rows.
     #[error("the tokenizer has {found} ids, the text tower {wanted}")]
     Vocabulary {
@@ -182,6 +188,7 @@ impl Error {
             | Self::PictureSize { .. }
             | Self::Preprocessing(_)
             | Self::Text(_)
+            | Self::Watch { .. }
             | Self::Vocabulary { .. } => Fault::File,
         }
     }
@@ -210,6 +217,9 @@ impl Error {
             }
             Self::NoTokenizer { .. } => Some("put `tokenizer.json` or `sentencepiece.bpe.model` beside the weights".into()),
             Self::OtherModel { .. } => Some("embed both with one model".into()),
+            Self::Watch { source } if matches!(source.kind, notify::ErrorKind::MaxFilesWatch) => {
+                Some("the system watches no more folders; raise `fs.inotify.max_user_watches`".into())
+            }
             _ => None,
         }
     }

@@ -23,6 +23,7 @@ mod error;
 pub mod evaluate;
 mod gallery;
 pub mod hub;
+pub mod library;
 mod pipeline;
 mod precision;
 mod progress;
@@ -39,8 +40,10 @@ pub use pipeline::PictureTimes;
 pub use precision::{PackedOptions, PackedWhen, PrecisionChoice, PrecisionChoiceError};
 pub use progress::{NoProgress, Progress};
 
+pub use hua_data as data;
 pub use hua_exec as exec;
 pub use hua_graph as graph;
 pub use hua_image as image;
+pub use hua_index as index;
 pub use hua_model as model;
 pub use hua_text as text;
