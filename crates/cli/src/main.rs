@@ -12,6 +12,7 @@ mod progress;
 mod session;
 mod settings;
 mod sheet;
+mod stop;
 mod table;
 
 use std::process::ExitCode;

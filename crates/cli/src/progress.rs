@@ -20,19 +20,24 @@ pub struct Bar {
     shown: bool,
     unit: Unit,
     bar: Mutex<ProgressBar>,
+    what: Mutex<String>,
 }
 
 impl Bar {
     pub fn new(printer: &Printer, unit: Unit) -> Self {
-        Self { shown: printer.shows_progress(), unit, bar: Mutex::new(ProgressBar::hidden()) }
+        Self { shown: printer.shows_progress(), unit, bar: Mutex::new(ProgressBar::hidden()), what: Mutex::default() }
     }
 
-    /// A bar for `total` units of `what` replaces the one before.
+    /// A bar for `total` units of `what` replaces the one before; a mere count, if the total is 0 and thus not known.
     pub fn begin(&self, what: &str, total: u64) {
         if !self.shown {
             return;
         }
-        let bar = ProgressBar::new(total).with_style(style(self.unit)).with_message(what.to_owned());
+        let bar = if total > 0 { ProgressBar::new(total) } else { ProgressBar::no_length() };
+        let bar = bar.with_style(style(self.unit, total > 0)).with_message(what.to_owned());
+        if let Ok(mut named) = self.what.lock() {
+            what.clone_into(&mut named);
+        }
         bar.enable_steady_tick(Duration::from_millis(200));
         if let Ok(mut current) = self.bar.lock() {
             current.finish_and_clear();
@@ -62,8 +67,18 @@ impl hua::Progress for Bar {
         self.step(steps);
     }
 
+    fn failed(&self, steps: u64) {
+        if let (true, Ok(bar), Ok(what)) = (self.shown && steps > 0, self.bar.lock(), self.what.lock()) {
+            bar.set_message(format!("{what}, {steps} failed"));
+        }
+    }
+
     fn finish(&self) {
         self.end();
+    }
+
+    fn is_shown(&self) -> bool {
+        self.shown
     }
 }
 
@@ -73,10 +88,12 @@ impl Drop for Bar {
     }
 }
 
-fn style(unit: Unit) -> ProgressStyle {
-    let template = match unit {
-        Unit::Bytes => "{msg} {bar:30.cyan/dim} {binary_bytes}/{binary_total_bytes}  {pace}",
-        Unit::Items => "{msg} {bar:30.cyan/dim} {pos}/{len}  {pace}",
+fn style(unit: Unit, has_end: bool) -> ProgressStyle {
+    let template = match (unit, has_end) {
+        (Unit::Bytes, true) => "{msg} {bar:30.cyan/dim} {binary_bytes}/{binary_total_bytes}  {pace}",
+        (Unit::Items, true) => "{msg} {bar:30.cyan/dim} {pos}/{len}  {pace}",
+        (Unit::Bytes, false) => "{msg} {binary_bytes}  {pace}",
+        (Unit::Items, false) => "{msg} {pos}  {pace}",
     };
     let style = ProgressStyle::with_template(template).expect("the templates above are well formed").progress_chars("━━─");
     style.with_key("pace", move |state: &ProgressState, out: &mut dyn Write| {
@@ -89,6 +106,9 @@ fn style(unit: Unit) -> ProgressStyle {
             Unit::Items => format!("{:.1}/s", state.per_sec()),
         };
         // A terminal that cannot be written to is nothing to fail on.
-        let _ = write!(out, "{rate}  {} left", HumanDuration(state.eta()));
+        let _ = match has_end {
+            true => write!(out, "{rate}  {} left", HumanDuration(state.eta())),
+            false => write!(out, "{rate}"),
+        };
     })
 }

@@ -17,7 +17,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hua_index::{CATALOGUE, Space, SpaceSpec, SpaceState, StoredType, Writer};
+use hua_index::{CATALOGUE, Reader, Space, SpaceSpec, SpaceState, StoredType, Writer};
 
 use crate::gallery::EMBEDDED_MODEL;
 use crate::{Embedder, Error};
@@ -33,6 +33,14 @@ const SOURCES: &str = "sources";
 /// Whether a folder is a library.
 pub fn is_library(path: &Path) -> bool {
     path.join(CATALOGUE).is_file()
+}
+
+/// The folders and lists that a library was made from, in the order in which they came.
+///
+/// # Errors
+/// If its catalogue cannot be read.
+pub fn sources(reader: &Reader) -> Result<Vec<PathBuf>, Error> {
+    Ok(listed(reader.value(SOURCES)?))
 }
 
 /// The space of the library at `path`, one of its `spaces`, that answers queries of `embedder`'s model: the live one.
@@ -121,8 +129,11 @@ fn open_or_create(path: &Path, embedder: &Embedder, dtype: StoredType) -> Result
 
 /// What the library was made from so far.
 fn remembered(writer: &Writer) -> Result<Vec<PathBuf>, Error> {
-    let listed = writer.value(SOURCES)?;
-    Ok(listed.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    Ok(listed(writer.value(SOURCES)?))
+}
+
+fn listed(value: Option<String>) -> Vec<PathBuf> {
+    value.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// Adds to what the library was made from.

@@ -12,10 +12,14 @@ mod export;
 mod import;
 mod info;
 mod ingest;
+mod lists;
 mod migrate;
 mod tag;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
+use hua::index::Reader;
 
 use crate::session::Session;
 
@@ -71,4 +75,9 @@ pub fn run(Arguments { command, ingest }: Arguments, session: &Session) -> anyho
         Some(Command::Migrate(arguments)) => migrate::run(arguments, session),
         Some(Command::Tag(arguments)) => tag::run(arguments, session),
     }
+}
+
+/// Opens a library to look at it.
+fn open(path: &Path) -> Result<Reader, hua::Error> {
+    Ok(Reader::open(path)?)
 }
