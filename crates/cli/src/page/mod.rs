@@ -12,8 +12,8 @@ mod thumb;
 use std::fmt::Write;
 use std::path::Path;
 
-use self::text::{escaped, language, visible};
-use crate::sheet::{Asked, Band, Hit};
+use self::text::{escaped, language};
+use crate::sheet::{Asked, Band, Hit, visible};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -112,18 +112,18 @@ fn card(page: &mut String, hit: &Hit, rank: usize, folder: &Path) {
     }
     put(page, format_args!("<p class=\"rank\"><b>{rank}</b> <data value=\"{0}\">{0:.3}</data></p>", hit.score));
     let title = hit.path.as_ref().map_or_else(|| name.clone(), |path| visible(&path.to_string_lossy()));
-    put(page, format_args!("<p class=\"name\" dir=\"ltr\" lang=\"\" title=\"{}\"><bdi>{}</bdi></p>", escaped(&title), escaped(&name)));
+    put(
+        page,
+        format_args!("<p class=\"name\" dir=\"ltr\" lang=\"\" title=\"{}\"><bdi dir=\"ltr\">{}</bdi></p>", escaped(&title), escaped(&name)),
+    );
     for caption in hit.captions.iter().take(CAPTIONS) {
         let known = caption.language.as_deref().filter(|language| text::is_tag(language));
         let language = known.unwrap_or_else(|| language(&caption.text));
         put(page, format_args!("<p class=\"caption\" dir=\"auto\" lang=\"{language}\">{}</p>", escaped(&visible(&caption.text))));
     }
     if !hit.notes.is_empty() {
-        page.push_str("<p class=\"notes\">");
-        for note in &hit.notes {
-            put(page, format_args!("<bdi dir=\"auto\">{}</bdi> ", escaped(&visible(note))));
-        }
-        page.push_str("</p>");
+        let notes: Vec<String> = hit.notes.iter().map(|note| format!("<bdi dir=\"auto\">{}</bdi>", escaped(&visible(note)))).collect();
+        put(page, format_args!("<p class=\"notes\">{}</p>", notes.join(" · ")));
     }
     page.push_str("</li>\n");
 }

@@ -1,6 +1,4 @@
-//! Text of users in HTML: escaped, with hidden characters shown, and its language as far as the script tells it.
-
-use std::fmt::Write;
+//! Text of users in HTML: escaped, and its language as far as the script tells it.
 
 /// `text` as it may stand in an element and in an attribute between double quotes.
 pub fn escaped(text: &str) -> String {
@@ -12,26 +10,6 @@ pub fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-/// `text` with what would act unseen made seen: controls become blanks, and the characters that turn text around or end its isolation
-/// are written as their code points, for `photo<U+202E>gnp.exe` must not look like `photoexe.png`. Marks of direction (U+200E, U+200F, U+061C)
-/// stay: people type them, and they move only what stands beside them.
-pub fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                write!(out, "<U+{:04X}>", character as u32).expect("a string takes everything");
-            }
-            // HTML allows no code points that are no characters.
-            '\u{fdd0}'..='\u{fdef}' => out.push('\u{fffd}'),
-            other if (other as u32) & 0xfffe == 0xfffe => out.push('\u{fffd}'),
-            other if other.is_control() => out.push(' '),
             other => out.push(other),
         }
     }
@@ -67,13 +45,6 @@ mod tests {
         let text: String = (0..0x500).filter_map(char::from_u32).collect();
         assert!(!escaped(&text).contains(['<', '>', '"', '\'']));
         assert_eq!(escaped("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
-    }
-
-    #[test]
-    fn characters_that_turn_a_name_around_are_shown() {
-        assert_eq!(visible("photo\u{202e}gpj.exe"), "photo<U+202E>gpj.exe");
-        assert_eq!(visible("a\0b\nc\u{fffe}\u{2069}"), "a b c\u{fffd}<U+2069>");
-        assert_eq!(visible("قطة\u{200f} 猫 👩\u{200d}🚀"), "قطة\u{200f} 猫 👩\u{200d}🚀");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use hua::image::Picture;
 use jpeg_encoder::{ColorType, Encoder};
 
-use super::text::{escaped, language, visible};
-use crate::sheet::thumbnail;
+use super::text::{escaped, language};
+use crate::sheet::{thumbnail, visible};
 
 /// Of 100: artefacts cannot be seen at the size of a card.
 const QUALITY: u8 = 80;

@@ -10,6 +10,7 @@ use hua::image::{Filter, Picture};
 
 use self::canvas::{Area, Canvas, Color};
 use self::text::Fonts;
+pub use self::text::visible;
 use crate::complaint::Complaint;
 
 /// What was asked.

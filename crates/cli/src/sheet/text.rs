@@ -5,6 +5,8 @@
 //! join, marks find their place) in the first font that has its characters, and outlines become coverage (`ab_glyph`). Characters that no
 //! font has are left out. rustybuzz and not its successor harfrust, because that one takes ten times as long to build.
 
+use std::fmt::Write;
+
 use ab_glyph::{Font, FontRef, GlyphId, OutlinedGlyph, PxScale, point};
 use rustybuzz::{Direction, Face, UnicodeBuffer};
 use unicode_bidi::BidiInfo;
@@ -44,9 +46,9 @@ impl Fonts {
         Self(FONTS.into_iter().map(load).collect())
     }
 
-    /// Lays out `text` on one line; `size` is the height of the em square in pixels. Control characters are blanks.
+    /// Lays out `text` on one line; `size` is the height of the em square in pixels. Hidden characters are [`visible`].
     pub fn line(&self, text: &str, size: f32) -> Line {
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = visible(text);
         let bidi = BidiInfo::new(&text, None);
         let right_to_left = bidi.paragraphs.first().is_some_and(|paragraph| paragraph.level.is_rtl());
         let mut line = Line { glyphs: Vec::new(), width: 0.0, right_to_left };
@@ -146,6 +148,26 @@ impl Line {
     }
 }
 
+/// `text` with what would act unseen made seen: controls become blanks, and the characters that turn text around or end its isolation
+/// are written as their code points, for `photo<U+202E>gnp.exe` must not look like `photoexe.png`. Marks of direction (U+200E, U+200F, U+061C)
+/// stay: people type them, and they move only what stands beside them.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                write!(out, "<U+{:04X}>", character as u32).expect("a string takes everything");
+            }
+            // Code points that are no characters; HTML does not allow them.
+            '\u{fdd0}'..='\u{fdef}' => out.push('\u{fffd}'),
+            other if (other as u32) & 0xfffe == 0xfffe => out.push('\u{fffd}'),
+            other if other.is_control() => out.push(' '),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 /// The first and last characters of `text`, `kept` of them, around `…`.
 fn middle_cut(text: &[char], kept: usize) -> String {
     let (start, end) = text.split_at(kept.div_ceil(2));
@@ -208,6 +230,13 @@ mod tests {
         let line = fonts.line_within(name, 13.0, 120.0);
         assert!(line.width <= 120.0 && line.width > 100.0, "{}", line.width);
         assert_eq!(middle_cut(&"abcdef".chars().collect::<Vec<_>>(), 3), "ab…f");
+    }
+
+    #[test]
+    fn characters_that_turn_a_name_around_are_shown() {
+        assert_eq!(visible("photo\u{202e}gpj.exe"), "photo<U+202E>gpj.exe");
+        assert_eq!(visible("a\0b\nc\u{fffe}\u{2069}"), "a b c\u{fffd}<U+2069>");
+        assert_eq!(visible("قطة\u{200f} 猫 👩\u{200d}🚀"), "قطة\u{200f} 猫 👩\u{200d}🚀");
     }
 
     #[test]
