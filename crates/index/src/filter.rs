@@ -1,5 +1,17 @@
-//! Which items are meant: SQL on the catalogue.
-use crate::ItemId;
+//! Which items are meant: SQL on the catalogue, made so that an index answers each of our own conditions.
+//!
+//! Decided here: what users write is an expression, compiled alone first, with SQLite's authorizer allowing it to read the tables of the
+//! catalogue and nothing else. Only what passes stands in a query of ours.
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::types::Value;
+
+use crate::catalogue::Catalogue;
+use crate::{Error, ItemId, Result};
+
+/// What expressions may read. The tables of FTS5 are read by it, not by whoever asks.
+const TABLES: &[&str] = &["captions", "errors", "items", "json_each", "json_tree", "library", "spaces", "tags", "vectors", "words"];
+/// Functions that reach beyond the catalogue.
+const FORBIDDEN: &[&str] = &["fts3_tokenizer", "fts5", "load_extension"];
 
 /// Some of the items: those that every condition holds for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,5 +68,105 @@ impl Filter {
     fn and(mut self, term: Term) -> Self {
         self.terms.push(term);
         self
+    }
+
+    /// `SELECT id FROM items WHERE ...`, and the values of its parameters, from the first on.
+    pub(crate) fn select(&self, catalogue: &Catalogue) -> Result<(String, Vec<Value>)> {
+        let mut sql = String::from("SELECT id FROM items WHERE 1");
+        let mut values: Vec<Value> = vec![];
+        let mut value = |value: Value| {
+            values.push(value);
+            format!("?{}", values.len())
+        };
+        for term in &self.terms {
+            sql += " AND (";
+            match term {
+                Term::Folder(folder) => {
+                    let folder = folder.trim_end_matches('/');
+                    // Each is a range of the index on folders; what separates a folder from what is in it is one of three characters.
+                    sql += &format!("folder = {}", value(folder.to_owned().into()));
+                    for separator in ['/', '!', '#'] {
+                        let next = char::from(separator as u8 + 1);
+                        let (from, to) = (value(format!("{folder}{separator}").into()), value(format!("{folder}{next}").into()));
+                        sql += &format!(" OR folder >= {from} AND folder < {to}");
+                    }
+                }
+                Term::Items(items) => {
+                    let list: Vec<i64> = items.iter().map(|item| item.0).collect();
+                    let list = serde_json::to_string(&list).expect("numbers are JSON");
+                    sql += &format!("id IN (SELECT value FROM json_each({}))", value(list.into()));
+                }
+                Term::Tag(tag) => sql += &format!("id IN (SELECT item FROM tags WHERE tag = {})", value(tag.clone().into())),
+                Term::Taken(from, to) => {
+                    sql += "taken IS NOT NULL";
+                    for (what, at) in [(">=", from), ("<", to)] {
+                        if let Some(at) = at {
+                            sql += &format!(" AND taken {what} {}", value(at.clone().into()));
+                        }
+                    }
+                }
+                Term::Where(expression) => {
+                    examine(catalogue, expression)?;
+                    // A line of its own: a comment ends there.
+                    sql += expression;
+                    sql += "\n";
+                }
+            }
+            sql += ")";
+        }
+        Ok((sql, values))
+    }
+
+    /// What an error of SQLite means while a query with this filter runs: the expression's fault, or the catalogue's.
+    pub(crate) fn blame<'a>(&'a self, catalogue: &'a Catalogue) -> impl Fn(rusqlite::Error) -> Error + 'a {
+        move |error| {
+            let own = self.terms.iter().find_map(|term| if let Term::Where(sql) = term { Some(sql) } else { None });
+            match (own, error.sqlite_error_code()) {
+                (Some(filter), Some(rusqlite::ErrorCode::Unknown | rusqlite::ErrorCode::TooBig | rusqlite::ErrorCode::TypeMismatch)) => {
+                    Error::Filter { filter: filter.clone(), reason: reason(&error) }
+                }
+                _ => catalogue.error()(error),
+            }
+        }
+    }
+}
+
+/// Compiles a user's expression in two ways: alone, so that it cannot close our parenthesis and open its own, and in parentheses, so that
+/// nothing follows it.
+fn examine(catalogue: &Catalogue, expression: &str) -> Result<()> {
+    let refuse = |reason: String| Error::Filter { filter: expression.to_owned(), reason };
+    if expression.contains('\0') {
+        return Err(refuse("it holds a zero byte".into()));
+    }
+    let db = &catalogue.db;
+    db.authorizer(Some(allow)).map_err(catalogue.error())?;
+    let compile = |sql: String| match db.prepare(&sql) {
+        Ok(statement) if statement.parameter_count() > 0 => Err(refuse("it has a parameter, and no value for it".into())),
+        Ok(_) => Ok(()),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::AuthorizationForStatementDenied) => {
+            Err(refuse("it may read the tables of the catalogue and do nothing else".into()))
+        }
+        Err(error) => Err(refuse(reason(&error))),
+    };
+    let both = compile(format!("SELECT id FROM items WHERE {expression}\n"))
+        .and_then(|()| compile(format!("SELECT id FROM items WHERE (\n{expression}\n)")));
+    db.authorizer(None::<fn(AuthContext<'_>) -> Authorization>).map_err(catalogue.error())?;
+    both
+}
+
+fn allow(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Select => Authorization::Allow,
+        AuthAction::Read { table_name, .. } if TABLES.iter().any(|t| table_name.eq_ignore_ascii_case(t)) => Authorization::Allow,
+        AuthAction::Function { function_name } if !FORBIDDEN.iter().any(|f| function_name.eq_ignore_ascii_case(f)) => Authorization::Allow,
+        _ => Authorization::Deny,
+    }
+}
+
+/// What SQLite says of an expression, without the statement that we put it into.
+fn reason(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg)) => msg.clone(),
+        other => other.to_string(),
     }
 }

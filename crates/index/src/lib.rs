@@ -4,15 +4,24 @@
 //! many of them count, and whatever lies behind is garbage that the next writer cuts off; so a kill at any moment leaves the last commit
 //! whole. There is one [`Writer`] at a time and any number of [`Reader`]s, each with a snapshot. Search is exact: a scan of an int8 copy
 //! finds candidates, the stored rows rank them. `SCHEMA.md` documents the catalogue for any SQLite client.
+mod catalogue;
+mod disk;
 mod error;
+#[cfg(test)]
+mod faults;
 mod filter;
+mod items;
+mod mapped;
 mod reader;
+mod segments;
 mod store;
 mod types;
+mod words;
 mod writer;
 
 pub use error::{Blame, Error, Result};
 pub use filter::Filter;
+pub use items::split_path;
 pub use reader::{Finding, Hit, Reader, Report, Rows, WordHit};
 pub use store::{Library, Store};
 pub use types::{
