@@ -39,9 +39,6 @@ impl Kind {
     }
 
     fn of_folder(path: &Path) -> Result<Self> {
-        if !lmdb_pictures(path).is_empty() {
-            return Ok(Self::Lmdb);
-        }
         let (mut archives, mut pictures) = (false, false);
         for entry in fs::read_dir(path).map_err(Error::io(path))?.flatten() {
             let path = entry.path();
@@ -51,7 +48,12 @@ impl Kind {
             pictures |= is_picture(&path) || path.is_dir();
             archives |= is_tar(&path);
         }
-        Ok(if archives && !pictures { Self::Shards } else { Self::Folder })
+        Ok(match (archives, pictures) {
+            // The text form of a data set, if it was there, was as good.
+            _ if !lmdb_pictures(path).is_empty() => Self::Lmdb,
+            (true, false) => Self::Shards,
+            _ => Self::Folder,
+        })
     }
 
     fn of_file(path: &Path) -> Result<Self> {

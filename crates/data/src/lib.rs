@@ -22,13 +22,19 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+mod archive;
 mod base64;
+mod braces;
+pub mod chinese_clip;
 mod entry;
 mod error;
 mod kind;
+mod lines;
+mod lmdb;
 mod options;
 mod sidecar;
 mod sources;
+mod table;
 mod walk;
 
 pub use base64::decode_base64;
@@ -37,6 +43,7 @@ pub use error::Error;
 pub use kind::Kind;
 pub use options::{Columns, Options};
 pub use sources::Sources;
+pub use table::{Column, read_table, write_table};
 pub use walk::{EXTENSIONS, Found, Walk, is_picture, name_of};
 
 /// The result of this crate.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::walk::{Folder, Found, Seen, name_of};
-use crate::{Entry, Failure, Kind, Options, Result, Source};
+use crate::{Entry, Error, Failure, Kind, Options, Result, Source, archive, braces, chinese_clip, lmdb, table};
 
 /// What a reader gives, one after another.
 pub(crate) type Item = std::result::Result<Entry, Failure>;
@@ -31,11 +31,26 @@ impl Sources {
     /// name stands for all that it names.
     ///
     /// # Errors
-    /// [`Error`](crate::Error) if one of them is not there or is no source as a whole.
+    /// [`Error`] if one of them is not there or is no source as a whole.
     pub fn open(paths: &[PathBuf], options: &Options) -> Result<Self> {
         let mut roots = VecDeque::new();
         for path in paths {
-            roots.push_back((path.clone(), Kind::of(path)?));
+            for path in expanded(path)? {
+                let kind = Kind::of(&path)?;
+                match kind {
+                    Kind::ChineseClip => {
+                        let files = chinese_clip::image_files(&path, options.split.as_deref())?;
+                        roots.extend(files.into_iter().map(|file| (file, kind)));
+                    }
+                    Kind::Csv | Kind::Jsonl | Kind::Parquet => {
+                        table::check(&path, kind, options)?;
+                        roots.push_back((path, kind));
+                    }
+                    Kind::Lmdb => roots.extend(lmdb::environments(&path, options.split.as_deref())?.into_iter().map(|file| (file, kind))),
+                    Kind::Shards => roots.extend(archive::shards(&path)?.into_iter().map(|file| (file, Kind::Tar))),
+                    Kind::Folder | Kind::Picture | Kind::Tar => roots.push_back((path, kind)),
+                }
+            }
         }
         Ok(Self { options: options.clone(), roots, seen: Seen::default(), now: None })
     }
@@ -45,20 +60,22 @@ impl Sources {
         self.roots.iter().map(|(path, kind)| (&**path, *kind))
     }
 
-    /// Begins with a source.
+    /// Begins with a source; one that has gone or been damaged since it was looked at is a failure like others.
     fn enter(&mut self, path: PathBuf, kind: Kind) -> Option<Now> {
-        let not_yet = |path: &Path| {
-            let failure = Failure { name: name_of(path), reason: "hua cannot read such sources yet".into() };
-            Some(Now::Items(Box::new(std::iter::once(Err(failure)))))
+        let name = name_of(&path);
+        let items = match kind {
+            Kind::Folder | Kind::Shards => return Some(Now::Folder(Folder::new(path))),
+            Kind::Picture => {
+                let found = self.seen.file(&path).then(|| file(Found { path, class: None }, &self.options));
+                return found.map(|item| Now::Items(Box::new(std::iter::once(item))));
+            }
+            Kind::ChineseClip => chinese_clip::items(&path, &self.options),
+            Kind::Csv | Kind::Jsonl | Kind::Parquet => table::items(&path, kind, &self.options),
+            Kind::Lmdb => lmdb::items(&path, &self.options),
+            Kind::Tar => archive::items(path, &self.options),
         };
-        match kind {
-            Kind::Folder => Some(Now::Folder(Folder::new(path))),
-            Kind::Picture => self.seen.file(&path).then(|| {
-                let item = file(Found { path, class: None }, &self.options);
-                Now::Items(Box::new(std::iter::once(item)))
-            }),
-            _ => not_yet(&path),
-        }
+        let failed = |e: Error| -> Items { Box::new(std::iter::once(Err(Failure { name, reason: e.reason() }))) };
+        Some(Now::Items(items.unwrap_or_else(failed)))
     }
 }
 
@@ -87,8 +104,20 @@ impl std::fmt::Debug for Sources {
     }
 }
 
+/// What a path stands for: itself if it is there, else all that its braces name.
+fn expanded(path: &Path) -> Result<Vec<PathBuf>> {
+    let Some(pattern) = path.to_str().filter(|pattern| pattern.contains('{') && !path.exists()) else { return Ok(vec![path.to_owned()]) };
+    let too_many = || Error::Malformed { path: path.to_owned(), found: "names over a million files".into(), wanted: "fewer".into() };
+    let paths: Vec<PathBuf> = braces::expand(pattern).ok_or_else(too_many)?.into_iter().map(PathBuf::from).collect();
+    let missing: Vec<_> = paths.iter().filter(|path| !path.exists()).cloned().collect();
+    if paths.len() > 1 && !missing.is_empty() {
+        return Err(Error::Missing { pattern: pattern.to_owned(), missing });
+    }
+    Ok(paths)
+}
+
 /// A picture file as an entry.
-fn file(found: Found, options: &Options) -> Item {
+pub(crate) fn file(found: Found, options: &Options) -> Item {
     let name = name_of(&found.path);
     let metadata = fs::metadata(&found.path).map_err(|e| Failure { name: name.clone(), reason: e.to_string() })?;
     let mut entry = Entry::new(name, Source::File(found.path.clone()));
@@ -136,5 +165,23 @@ mod tests {
         let options = Options { sidecars: false, ..Options::default() };
         let entry = Sources::open(&[path("")], &options).unwrap().next().unwrap().unwrap();
         assert!(entry.captions.is_empty() && entry.tags.is_empty() && entry.meta.is_none());
+    }
+
+    #[test]
+    fn braces_name_many_sources_and_all_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["08.png", "09.png", "{1,2}.png"] {
+            fs::write(path(name), "").unwrap();
+        }
+        let names = |pattern: &str| -> Result<Vec<String>> {
+            let entries = Sources::open(&[path(pattern)], &Options::default())?;
+            Ok(entries.map(|entry| entry.unwrap().name.rsplit('/').next().unwrap().to_owned()).collect())
+        };
+        assert_eq!(names("{08..09}.png").unwrap(), ["08.png", "09.png"]);
+        assert_eq!(names("{1,2}.png").unwrap(), ["{1,2}.png"]);
+        let error = names("{08..10}.png").unwrap_err().to_string();
+        assert!(error.contains("names 1 files that are not there, the first is `") && error.ends_with("10.png`"), "{error}");
+        assert!(matches!(names("{0..99999999}.png"), Err(Error::Malformed { .. })));
     }
 }

@@ -19,8 +19,13 @@ pub fn is_picture(path: &Path) -> bool {
 
 /// The name of a file as text. Bytes that are no UTF-8 are written as `\xff`, so that two such files keep two names.
 pub fn name_of(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes())
+}
+
+/// Bytes as text; those that are no UTF-8 as `\xff`.
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut name = String::new();
-    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+    for chunk in bytes.utf8_chunks() {
         name.push_str(chunk.valid());
         for byte in chunk.invalid() {
             name.push_str(&format!("\\x{byte:02x}"));

@@ -1,0 +1,280 @@
+//! Chinese-CLIP's data format: a TSV of pictures and a JSONL of texts for each split.
+//!
+//! `SPLIT_imgs.tsv` has `id`, a tab and the picture file in base64; `SPLIT_texts.jsonl` has `text_id`, `text` and `image_ids`. Ids may be numbers, as
+//! upstream wants, or any strings; base64 may be of the standard or the URL-safe alphabet, padded or not. For an evaluation every
+//! line counts ([`Split`]); as a source of pictures a bad line is passed over and reported.
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::kind::is_chinese_clip;
+use crate::lines::{Line, LineError, Lines};
+use crate::sources::{Items, modified};
+use crate::walk::name_of;
+use crate::{Caption, Coding, Entry, Error, Failure, Options, Result, Source, decode_base64};
+
+/// The longest line that is read: a picture file of 192 MB.
+const LONGEST_LINE: u64 = 256 << 20;
+/// What a line of pictures should be, and one of texts.
+const IMAGE_LINE: &str = "an id, a tab and base64";
+const TEXT_LINE: &str = "an object with `text` and `image_ids`";
+
+/// One line of `SPLIT_texts.jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TextRecord {
+    /// The text.
+    pub text: String,
+    /// The pictures it describes.
+    #[serde(deserialize_with = "ids")]
+    pub image_ids: Vec<String>,
+    /// Its language, if the data set says so.
+    pub lang: Option<String>,
+}
+
+/// A split: texts in memory, pictures read one by one.
+#[derive(Debug)]
+pub struct Split {
+    /// `SPLIT_imgs.tsv`.
+    pub images_path: PathBuf,
+    /// `SPLIT_texts.jsonl`.
+    pub texts_path: PathBuf,
+    /// The texts in the order of the file.
+    pub texts: Vec<TextRecord>,
+}
+
+impl Split {
+    /// Opens split `split` of the folder `data`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Line`].
+    pub fn read(data: &Path, split: &str) -> Result<Self> {
+        let images_path = data.join(format!("{split}_imgs.tsv"));
+        let texts_path = data.join(format!("{split}_texts.jsonl"));
+        let texts = texts(&texts_path)?.collect::<Result<_>>()?;
+        Ok(Self { images_path, texts_path, texts })
+    }
+
+    /// How many pictures there are.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Line`].
+    pub fn image_count(&self) -> Result<usize> {
+        lines(&self.images_path)?.try_fold(0, |count, line| line.map(|_| count + 1))
+    }
+
+    /// Each picture's id and the bytes of its file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be opened; each item may be [`Error::Line`].
+    pub fn images(&self) -> Result<impl Iterator<Item = Result<(String, Vec<u8>)>> + use<>> {
+        let path = self.images_path.clone();
+        Ok(lines(&path)?.map(move |line| {
+            let line = line?;
+            let (id, encoded) = id_and_base64(&path, &line)?;
+            let bytes = decode_base64(line.bytes[encoded..].trim_ascii()).map_err(|e| Error::Line {
+                path: path.clone(),
+                line: line.number,
+                found: format!("bad base64 ({e})"),
+                wanted: IMAGE_LINE,
+            })?;
+            Ok((id, bytes))
+        }))
+    }
+}
+
+/// The files of pictures that `path` is or has, of the split `split` if it is given.
+pub(crate) fn image_files(path: &Path, split: Option<&str>) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let wanted = |file: &PathBuf| match split {
+        Some(split) => file.file_name().is_some_and(|name| name.to_string_lossy() == format!("{split}_imgs.tsv")),
+        None => is_chinese_clip(file),
+    };
+    let entries = fs::read_dir(path).map_err(Error::io(path))?.flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(wanted).collect();
+    files.sort();
+    if files.is_empty() {
+        let wanted = format!("`{}_imgs.tsv`", split.unwrap_or("SPLIT"));
+        return Err(Error::Malformed { path: path.to_owned(), found: "has no such split".into(), wanted });
+    }
+    Ok(files)
+}
+
+/// The pictures of one file with the texts of the file beside it. The texts are held in memory; the pictures stay where they are until they are
+/// read.
+pub(crate) fn items(path: &Path, options: &Options) -> Result<Items> {
+    let mut failures = vec![];
+    let mut captions = captions(&texts_path(path), &mut failures);
+    let modified = fs::metadata(path).ok().and_then(|metadata| modified(&metadata));
+    let (path, file, most) = (path.to_owned(), Arc::<Path>::from(path), options.max_bytes);
+    let pictures = lines(&path)?.map(move |line| {
+        let read = line.and_then(|line| id_and_base64(&path, &line).map(|(id, encoded)| (id, encoded, line)));
+        let (id, encoded, line) = read.map_err(|e| Failure { name: name_of(&path), reason: e.reason() })?;
+        let name = format!("{}#{id}", name_of(&path));
+        let (offset, length) = (line.offset + encoded as u64, (line.bytes.len() - encoded) as u64);
+        if length / 4 * 3 > most {
+            return Err(Failure { name, reason: format!("over {most} bytes are too many for a picture") });
+        }
+        let mut entry = Entry::new(name, Source::Part { file: file.clone(), offset, length, coding: Coding::Base64 });
+        entry.captions = captions.remove(&id).unwrap_or_default();
+        entry.bytes = Some(length / 4 * 3);
+        entry.modified = modified;
+        Ok(entry)
+    });
+    Ok(Box::new(failures.into_iter().map(Err).chain(pictures)))
+}
+
+/// `SPLIT_texts.jsonl` for `SPLIT_imgs.tsv`.
+fn texts_path(images: &Path) -> PathBuf {
+    let name = images.file_name().unwrap_or_default().to_string_lossy();
+    images.with_file_name(format!("{}_texts.jsonl", name.strip_suffix("_imgs.tsv").unwrap_or(&name)))
+}
+
+/// The texts of the file at `path` by picture; a file that is not there has none.
+pub(crate) fn captions(path: &Path, failures: &mut Vec<Failure>) -> HashMap<String, Vec<Caption>> {
+    let mut captions: HashMap<String, Vec<Caption>> = HashMap::new();
+    let mut fail = |e: Error| failures.push(Failure { name: name_of(path), reason: e.reason() });
+    match texts(path) {
+        Ok(records) => {
+            for record in records {
+                match record {
+                    Ok(TextRecord { text, image_ids, lang }) => {
+                        for id in image_ids {
+                            captions.entry(id).or_default().push(Caption { language: lang.clone(), text: text.trim().to_owned() });
+                        }
+                    }
+                    Err(e) => fail(e),
+                }
+            }
+        }
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => fail(e),
+    }
+    captions
+}
+
+/// The records of a file of texts; empty lines are none.
+fn texts(path: &Path) -> Result<impl Iterator<Item = Result<TextRecord>> + use<>> {
+    let path = path.to_owned();
+    let records = lines(&path)?.filter(|line| !line.as_ref().is_ok_and(|line| line.bytes.trim_ascii().is_empty()));
+    Ok(records.map(move |line| {
+        let line = line?;
+        serde_json::from_slice(&line.bytes).map_err(|e| Error::Line {
+            path: path.clone(),
+            line: line.number,
+            found: e.to_string(),
+            wanted: TEXT_LINE,
+        })
+    }))
+}
+
+/// The id in a line of pictures, and where in the line its base64 begins.
+fn id_and_base64(path: &Path, line: &Line) -> Result<(String, usize)> {
+    let fault = |found: &str| Error::Line { path: path.to_owned(), line: line.number, found: found.into(), wanted: IMAGE_LINE };
+    let tab = line.bytes.iter().position(|&byte| byte == b'\t').ok_or_else(|| fault("no tab"))?;
+    let id = std::str::from_utf8(&line.bytes[..tab]).map_err(|_| fault("an id that is no UTF-8"))?;
+    Ok((id.to_owned(), tab + 1))
+}
+
+/// The lines of a file.
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Line>> + use<>> {
+    let path = path.to_owned();
+    let file = File::open(&path).map_err(Error::io(&path))?;
+    Ok(Lines::new(BufReader::with_capacity(1 << 20, file), LONGEST_LINE).map(move |line| {
+        line.map_err(|e| match e {
+            LineError::Io(source) => Error::Io { path: path.clone(), source },
+            LineError::Long { number, .. } => Error::Line {
+                path: path.clone(),
+                line: number,
+                found: "a line of over 256 MiB".into(),
+                wanted: "lines of single pictures or texts",
+            },
+        })
+    }))
+}
+
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Number(i64),
+        Text(String),
+    }
+    let ids = Vec::<Id>::deserialize(deserializer)?;
+    Ok(ids
+        .into_iter()
+        .map(|id| match id {
+            Id::Number(n) => n.to_string(),
+            Id::Text(text) => text,
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sources;
+
+    fn folder(images: &str, texts: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("test_imgs.tsv"), images).unwrap();
+        fs::write(folder.path().join("test_texts.jsonl"), texts).unwrap();
+        folder
+    }
+
+    #[test]
+    fn both_base64_alphabets_and_both_kinds_of_id_are_read() {
+        let texts = "{\"text_id\": 1, \"text\": \"虹\", \"image_ids\": [7, \"a/b\"], \"lang\": \"ja\", \"other\": {}}\n\n";
+        let folder = folder("7\t+/8=\na/b\t-_8\n", texts);
+        let split = Split::read(folder.path(), "test").unwrap();
+        assert_eq!(split.texts[0].image_ids, ["7", "a/b"]);
+        let images: Vec<_> = split.images().unwrap().map(|image| image.unwrap()).collect();
+        assert_eq!(images, [("7".to_owned(), vec![251, 255]), ("a/b".to_owned(), vec![251, 255])]);
+        assert_eq!(split.image_count().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let folder = folder("7 no tab\n", "{\"text\": \"x\", \"image_ids\": []}\n{\"text\": 5}\n");
+        let error = Split::read(folder.path(), "test").unwrap_err().to_string();
+        assert!(error.contains("test_texts.jsonl` line 2: "), "{error}");
+        fs::write(folder.path().join("test_texts.jsonl"), "").unwrap();
+        let error = Split::read(folder.path(), "test").unwrap().images().unwrap().next().unwrap().unwrap_err().to_string();
+        assert!(error.ends_with("line 1: no tab, wanted an id, a tab and base64"), "{error}");
+        assert!(matches!(Split::read(folder.path(), "dev"), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn as_a_source_bad_lines_are_passed_over_and_reported() {
+        let texts = "{\"text\": \"一\", \"image_ids\": [7]}\nnot JSON\n{\"text\": \"二\", \"image_ids\": [7, 8]}\n";
+        let folder = folder("7\t+/8=\r\nno tab\n8\t!!!!\n", texts);
+        let items: Vec<_> = Sources::open(&[folder.path().to_owned()], &Options::default()).unwrap().collect();
+        let reason = |item: usize| items[item].as_ref().unwrap_err().reason.clone();
+        assert!(reason(0).contains("line 2: expected"), "{}", reason(0));
+        assert!(reason(2).contains("line 2: no tab"), "{}", reason(2));
+        let entry = items[1].as_ref().unwrap();
+        assert!(entry.name.ends_with("test_imgs.tsv#7"), "{}", entry.name);
+        assert_eq!(entry.captions.iter().map(|c| &*c.text).collect::<Vec<_>>(), ["一", "二"]);
+        assert_eq!(*entry.source.read(100).unwrap(), [251, 255]);
+        assert!(items[3].as_ref().unwrap().source.read(100).unwrap_err().to_string().contains("bad base64"));
+        assert_eq!(items.len(), 4);
+    }
+
+    #[test]
+    fn a_split_may_be_chosen() {
+        let folder = folder("7\t+/8=\n", "");
+        fs::write(folder.path().join("train_imgs.tsv"), "1\t+/8=\n2\t+/8=\n").unwrap();
+        let count = |split: Option<&str>| {
+            let options = Options { split: split.map(str::to_owned), ..Options::default() };
+            Sources::open(&[folder.path().to_owned()], &options).map(Iterator::count)
+        };
+        assert_eq!(count(None).unwrap(), 3);
+        assert_eq!(count(Some("train")).unwrap(), 2);
+        assert!(count(Some("valid")).unwrap_err().to_string().ends_with("has no such split; wanted `valid_imgs.tsv`"));
+    }
+}
