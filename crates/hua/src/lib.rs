@@ -21,6 +21,7 @@ mod embedder;
 mod embeddings;
 mod error;
 pub mod evaluate;
+pub mod exchange;
 mod gallery;
 pub mod hub;
 pub mod library;

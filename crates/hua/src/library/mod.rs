@@ -109,7 +109,7 @@ fn model_option(name: &str, preprocessing: &str) -> String {
 }
 
 /// Opens the library for writing, or makes it.
-fn open_or_create(path: &Path, embedder: &Embedder, dtype: StoredType) -> Result<Writer, Error> {
+pub(crate) fn open_or_create(path: &Path, embedder: &Embedder, dtype: StoredType) -> Result<Writer, Error> {
     if is_library(path) {
         return Ok(Writer::open(path)?);
     }
