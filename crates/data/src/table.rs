@@ -63,6 +63,15 @@ enum RowError {
     Table(String),
 }
 
+impl RowError {
+    fn failure(self, table: &str) -> Failure {
+        match self {
+            Self::Row(number, reason) => Failure { name: format!("{table}#{number}"), reason },
+            Self::Table(reason) => Failure { name: table.to_owned(), reason },
+        }
+    }
+}
+
 /// Looks into a table without going through it.
 pub(crate) fn check(path: &Path, kind: Kind, options: &Options) -> Result<()> {
     let (mut names, mut wrong) = (vec![], None);
@@ -105,20 +114,22 @@ pub(crate) fn items(path: &Path, kind: Kind, options: &Options) -> Result<Items>
     Ok(Box::new(Merged(rows.map(move |row| list.item(row)).peekable())))
 }
 
-/// The rows of a table as they are, for tables whose rows belong to the rows of another file. Bytes that are no text are left out.
+/// The rows of a table as they are, whatever they are about: what holds text, numbers or lists, by the names of the columns. Of a table of text,
+/// numbers are numbers where their column is neither a caption nor a tag.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Malformed`] if there is no such table.
+/// [`Error`] if it cannot be read as a whole; each row may be a [`Failure`], and the table ends behind one that leaves no way on.
 pub fn read_table(
     path: &Path,
     options: &Options,
-) -> Result<impl Iterator<Item = std::result::Result<Map<String, Value>, Failure>> + use<>> {
+) -> Result<impl Iterator<Item = std::result::Result<Map<String, Value>, Failure>> + Send + use<>> {
+    let kind = Kind::of(path)?;
+    if !matches!(kind, Kind::Csv | Kind::Jsonl | Kind::Parquet) {
+        let wanted = "a table: CSV, TSV, JSON lines or Parquet".into();
+        return Err(Error::Malformed { path: path.to_owned(), found: "is none by its name and content".into(), wanted });
+    }
     let name = name_of(path);
-    Ok(rows(path, Kind::of(path)?, options)?.map(move |row| match row {
-        Ok(row) => Ok(row.fields),
-        Err(RowError::Row(number, reason)) => Err(Failure { name: format!("{name}#{number}"), reason }),
-        Err(RowError::Table(reason)) => Err(Failure { name: name.clone(), reason }),
-    }))
+    Ok(rows(path, kind, options)?.map(move |row| row.map(|row| row.fields).map_err(|e| e.failure(&name))))
 }
 
 fn rows(path: &Path, kind: Kind, options: &Options) -> Result<Rows> {
@@ -161,10 +172,7 @@ impl List {
     fn item(&self, row: std::result::Result<Row, RowError>) -> Item {
         let list = name_of(&self.path);
         let name = |number: u64| format!("{list}#{number}");
-        let mut row = row.map_err(|e| match e {
-            RowError::Row(number, reason) => Failure { name: name(number), reason },
-            RowError::Table(reason) => Failure { name: list.clone(), reason },
-        })?;
+        let mut row = row.map_err(|e| e.failure(&list))?;
         let number = row.number;
         let failed = |reason| Failure { name: name(number), reason };
         let picture = picture(&mut row, &self.options.columns).map_err(failed)?;
