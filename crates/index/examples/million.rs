@@ -1,7 +1,7 @@
 //! A library of made vectors, and queries to it: what the benchmark against other programs runs.
 //!
 //! `million build DIR --count N --width 512 --seed S` makes it, `million add DIR --count 100 --seed S` adds to it, and `million query DIR
-//! --queries Q --threads T --k 10 [--where SQL] [--vectors FILE.f32]` asks. `million vectors FILE --count N --width 512 --seed S` writes
+//! --queries Q --threads T --k 10 [--where SQL | --tag TAG] [--vectors FILE.f32]` asks. `million vectors FILE --count N --width 512 --seed S` writes
 //! vectors as plain f32, for other programs; `build` takes them with `--vectors FILE`. Each prints one line of JSON, times in
 //! milliseconds.
 //!
@@ -26,7 +26,7 @@ const BATCH: usize = 20_000;
 
 fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1);
-    let usage = "million build|add|query|vectors PATH [--count N] [--width N] [--seed N] [--queries N] [--threads N] [--k N] [--where SQL] [--vectors FILE] [--dtype f16|f32]";
+    let usage = "million build|add|query|vectors PATH [--count N] [--width N] [--seed N] [--queries N] [--threads N] [--k N] [--where SQL | --tag TAG] [--vectors FILE] [--dtype f16|f32]";
     let (command, path) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let mut options = Options::default();
     while let Some(name) = arguments.next() {
@@ -39,6 +39,7 @@ fn main() -> Outcome {
             "--threads" => options.threads = value.parse()?,
             "--k" => options.k = value.parse()?,
             "--where" => options.filter = Filter::all().and_where(value),
+            "--tag" => options.filter = Filter::all().and_tag(value),
             "--vectors" => options.vectors = Some(value),
             "--dtype" if value == "f32" => options.dtype = StoredType::F32,
             "--dtype" if value == "f16" => options.dtype = StoredType::F16,

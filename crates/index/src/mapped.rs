@@ -1,9 +1,15 @@
-//! Segments as a reader sees them: mapped, at the lengths of its snapshot.
+//! Segments as a reader sees them: at the lengths of its snapshot.
+//!
+//! Decided here: what is scanned is mapped, and stored rows are read one by one where they are wanted. A map of those would bring in, and
+//! keep, sixteen pages for each row that a search looks at.
 //!
 //! Rows have two numbers. The catalogue's is the segment's number times the rows of a segment plus the row's place in it, and lasts. The
 //! scan's has the segment's place among those that there are instead, and fits 32 bits.
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use hua_kernels::scan::{ScanRows, dot_f16, dot_f32, stride};
 use hua_kernels::{Isa, MappedFile};
@@ -20,7 +26,13 @@ pub(crate) struct Mapped {
     segments: Vec<MappedSegment>,
     /// A bit for each dead row, by the scan's numbers.
     dead: Vec<u64>,
+    /// How many rows filters have looked up, and what spares them that once they are many.
+    looked_up: AtomicUsize,
+    rows_of_items: OnceLock<Option<Vec<u32>>>,
 }
+
+/// No row.
+pub(crate) const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct MappedSegment {
@@ -28,11 +40,13 @@ struct MappedSegment {
     files: Arc<Files>,
 }
 
-/// Stored rows, codes and scales; they may be longer than what counts.
+/// Files of a segment; they may be longer than what counts.
 #[derive(Debug)]
 struct Files {
     paths: [PathBuf; 3],
-    maps: [MappedFile; 3],
+    stored: File,
+    /// Codes and scales.
+    maps: [MappedFile; 2],
 }
 
 impl Mapped {
@@ -44,7 +58,8 @@ impl Mapped {
         let old = old.iter().find(|old| old.space.id == space.id);
         let (mut segments, mut bits) = (vec![], vec![]);
         for is in list(catalogue, space)?.into_iter().filter(|s| s.rows > 0) {
-            let fits = |files: &Files| files.maps.iter().zip(bytes).all(|(map, bytes)| map.as_ref().len() as u64 >= is.rows * bytes as u64);
+            let fits =
+                |files: &Files| files.maps.iter().zip(&bytes[1..]).all(|(map, bytes)| map.as_ref().len() as u64 >= is.rows * *bytes as u64);
             let known = old.and_then(|old| old.segments.iter().find(|s| s.is.number == is.number && fits(&s.files)));
             let files = match known {
                 Some(known) => known.files.clone(),
@@ -59,7 +74,8 @@ impl Mapped {
         if segments.len() as u64 * rows_each > u64::from(u32::MAX) {
             return Err(catalogue.damaged(format!("space `{}` has more rows than can be searched", space.spec.name)));
         }
-        Ok(Self { space: space.clone(), rows_each, segments, dead: bits })
+        let (looked_up, rows_of_items) = (AtomicUsize::new(0), OnceLock::new());
+        Ok(Self { space: space.clone(), rows_each, segments, dead: bits, looked_up, rows_of_items })
     }
 
     /// What is scanned.
@@ -69,8 +85,8 @@ impl Mapped {
             .iter()
             .enumerate()
             .map(|(i, s)| ScanRows {
-                rows: bytemuck::cast_slice(&s.files.maps[1].as_ref()[..s.is.rows as usize * stride]),
-                scales: bytemuck::cast_slice(&s.files.maps[2].as_ref()[..s.is.rows as usize * 4]),
+                rows: bytemuck::cast_slice(&s.files.maps[0].as_ref()[..s.is.rows as usize * stride]),
+                scales: bytemuck::cast_slice(&s.files.maps[1].as_ref()[..s.is.rows as usize * 4]),
                 stride,
                 first: (i as u64 * self.rows_each) as u32,
                 dead: &self.dead,
@@ -91,44 +107,69 @@ impl Mapped {
         self.segments[i as usize].is.number * self.rows_each as i64 + at as i64
     }
 
-    /// The product of a query with a row as it is stored, by the scan's number.
-    pub(crate) fn product(&self, isa: Isa, query: &[f32], row: u32) -> f32 {
-        let (i, at) = (u64::from(row) / self.rows_each, u64::from(row) % self.rows_each);
+    /// The product of a query with a row as it is stored, by the scan's number. `buffer` is for the row.
+    pub(crate) fn product(&self, isa: Isa, query: &[f32], row: u32, buffer: &mut Vec<u32>) -> Result<f32> {
         let bytes = row_bytes(&self.space)[0];
-        let stored = &self.segments[i as usize].files.maps[0].as_ref()[at as usize * bytes..][..bytes];
-        match self.space.spec.dtype {
+        buffer.resize(bytes.div_ceil(4), 0);
+        let stored = &mut bytemuck::cast_slice_mut(buffer)[..bytes];
+        self.read(row, stored)?;
+        Ok(match self.space.spec.dtype {
             StoredType::F16 => dot_f16(isa, query, bytemuck::cast_slice(stored)),
             StoredType::F32 => dot_f32(isa, query, bytemuck::cast_slice(stored)),
-        }
+        })
     }
 
-    /// A row as numbers, by the catalogue's number.
-    pub(crate) fn numbers(&self, isa: Isa, row: i64) -> Option<Vec<f32>> {
-        let row = self.scan_row(row)?;
+    /// A row as numbers, by the catalogue's number; `None` if it is in no segment.
+    pub(crate) fn numbers(&self, isa: Isa, row: i64) -> Result<Option<Vec<f32>>> {
+        let Some(row) = self.scan_row(row) else { return Ok(None) };
+        let mut stored = vec![0; row_bytes(&self.space)[0]];
+        self.read(row, &mut stored)?;
+        Ok(Some(numbers(isa, self.space.spec.dtype, &stored)))
+    }
+
+    fn read(&self, row: u32, to: &mut [u8]) -> Result<()> {
         let (i, at) = (u64::from(row) / self.rows_each, u64::from(row) % self.rows_each);
-        let bytes = row_bytes(&self.space)[0];
-        let stored = &self.segments[i as usize].files.maps[0].as_ref()[at as usize * bytes..][..bytes];
-        Some(numbers(isa, self.space.spec.dtype, stored))
+        let files = &self.segments[i as usize].files;
+        read_at(&files.stored, to, at * to.len() as u64).map_err(Error::io(&files.paths[0]))
+    }
+
+    /// The rows of items that a filter chose, by the scan's numbers, once so many were looked up one by one that it is worth to know all:
+    /// `None` before that. `more` rows are wanted now.
+    pub(crate) fn rows_of_items(&self, catalogue: &Catalogue, more: usize) -> Result<Option<&[u32]>> {
+        if let Some(known) = self.rows_of_items.get() {
+            return Ok(known.as_deref());
+        }
+        let before = self.looked_up.fetch_add(more, Ordering::Relaxed);
+        if (before + more) * 4 < self.rows() as usize {
+            return Ok(None);
+        }
+        // A number an item, unless items are many more than rows.
+        let last: Option<i64> = catalogue.first("SELECT max(id) FROM items", [], |row| row.get(0))?.flatten();
+        let len = last.and_then(|last| usize::try_from(last).ok()).map_or(0, |last| last + 1);
+        if len / 8 > self.rows() as usize {
+            return Ok(self.rows_of_items.get_or_init(|| None).as_deref());
+        }
+        let mut rows = vec![NONE; len];
+        let sql = "SELECT item, row FROM vectors WHERE space = ?1";
+        let mut fill = || -> rusqlite::Result<()> {
+            let mut statement = catalogue.db.prepare_cached(sql)?;
+            let mut all = statement.query([self.space.id.0])?;
+            while let Some(row) = all.next()? {
+                if let (Ok(item), Some(at)) = (usize::try_from(row.get::<_, i64>(0)?), self.scan_row(row.get(1)?))
+                    && let Some(to) = rows.get_mut(item)
+                {
+                    *to = at;
+                }
+            }
+            Ok(())
+        };
+        fill().map_err(catalogue.error())?;
+        Ok(self.rows_of_items.get_or_init(|| Some(rows)).as_deref())
     }
 
     /// Whether a row of the scan is dead.
     pub(crate) fn is_dead(&self, row: u32) -> bool {
         self.dead.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    /// The bytes of some rows of a segment, in each of its files; `None` if there are not so many. `rows` is first and end.
-    pub(crate) fn bytes_of(&self, segment: i64, rows: (u64, u64)) -> Option<[&[u8]; 3]> {
-        let s = self.segments.iter().find(|s| s.is.number == segment && rows.0 <= rows.1 && rows.1 <= s.is.rows)?;
-        let bytes = row_bytes(&self.space);
-        let part = |i: usize| &s.files.maps[i].as_ref()[rows.0 as usize * bytes[i]..rows.1 as usize * bytes[i]];
-        Some([part(0), part(1), part(2)])
-    }
-
-    /// Lets go of the memory that stored rows take which were read in passing.
-    pub(crate) fn release(&self, segment: i64) {
-        if let Some(s) = self.segments.iter().find(|s| s.is.number == segment) {
-            s.files.maps.iter().for_each(|map| map.release(0..map.as_ref().len()));
-        }
     }
 
     /// The segments and the paths of their files.
@@ -155,17 +196,38 @@ impl Mapped {
 
 impl Files {
     fn open(paths: [PathBuf; 3], rows: u64, bytes: [usize; 3]) -> Result<Self> {
-        let map = |i: usize| {
-            let (path, wanted) = (&paths[i], rows * bytes[i] as u64);
+        let sized = |i: usize| {
+            let (path, wanted): (&PathBuf, u64) = (&paths[i], rows * bytes[i] as u64);
             // Looked at first: a map of no bytes is an error of its own.
             let found = match path.metadata() {
                 Ok(file) => file.len(),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
                 Err(error) => return Err(Error::io(path)(error)),
             };
-            let map = if found < wanted { None } else { Some(MappedFile::open(path).map_err(Error::io(path))?) };
-            map.filter(|map| map.as_ref().len() as u64 >= wanted).ok_or_else(|| Error::Segment { path: path.clone(), found, wanted })
+            if found < wanted { Err(Error::Segment { path: path.clone(), found, wanted }) } else { Ok(path) }
         };
-        Ok(Self { maps: [map(0)?, map(1)?, map(2)?], paths })
+        let gone = |path: &PathBuf, error: io::Error, i: usize| match error.kind() {
+            io::ErrorKind::NotFound => Error::Segment { path: path.clone(), found: 0, wanted: rows * bytes[i] as u64 },
+            _ => Error::io(path)(error),
+        };
+        let map = |i: usize| sized(i).and_then(|path| MappedFile::open(path).map_err(|error| gone(path, error, i)));
+        let stored = sized(0).and_then(|path| File::open(path).map_err(|error| gone(path, error, 0)))?;
+        Ok(Self { stored, maps: [map(1)?, map(2)?], paths })
     }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, to: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, to, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut to: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !to.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, to, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => (to, at) = (&mut to[read..], at + read as u64),
+        }
+    }
+    Ok(())
 }

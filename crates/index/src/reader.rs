@@ -90,8 +90,8 @@ impl Iterator for Rows<'_> {
             }
         }
         let (row, item) = self.ahead.pop()?;
-        let numbers = self.mapped.numbers(self.reader.isa, row).ok_or_else(|| self.reader.lock().damaged(lost(row, self.mapped)));
-        Some(numbers.map(|numbers| (ItemId(item), numbers)))
+        let numbers = self.mapped.numbers(self.reader.isa, row).transpose();
+        Some(numbers.unwrap_or_else(|| Err(self.reader.lock().damaged(lost(row, self.mapped)))).map(|numbers| (ItemId(item), numbers)))
     }
 }
 
@@ -256,8 +256,9 @@ impl Reader {
         let mapped = self.mapped(space)?;
         let sql = "SELECT row FROM vectors WHERE item = ?1 AND space = ?2";
         let row: Option<i64> = self.lock().first(sql, [item.0, space.0], |row| row.get(0))?;
-        let numbers = |row| mapped.numbers(self.isa, row).ok_or_else(|| self.lock().damaged(lost(row, mapped)));
-        row.map(numbers).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let numbers = mapped.numbers(self.isa, row)?;
+        numbers.map(Some).ok_or_else(|| self.lock().damaged(lost(row, mapped)))
     }
 
     /// All vectors of a space, each with its item, in the order of the files.

@@ -418,6 +418,11 @@ impl Writer {
         Ok(writer)
     }
 
+    #[cfg(test)]
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// Goes back to what is committed, and cuts off what is not.
     fn recover(&mut self) -> Result<()> {
         self.segments.clear();

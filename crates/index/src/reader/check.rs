@@ -1,9 +1,12 @@
 //! Reading everything, and reporting what is wrong.
 use std::collections::BTreeMap;
 
+use hua_kernels::MappedFile;
+
 use super::{Finding, Reader, Report};
-use crate::Result;
 use crate::mapped::Mapped;
+use crate::segments::row_bytes;
+use crate::{Error, Result};
 
 /// Findings of a kind at most; that there are more is told.
 const MOST: usize = 20;
@@ -56,13 +59,16 @@ impl Reader {
             batches.entry(segment).or_default().push(batch);
         }
         for (segment, paths) in mapped.each() {
+            let map = |i: usize| MappedFile::open(&paths[i]).map_err(Error::io(&paths[i]));
+            let maps = [map(0)?, map(1)?, map(2)?];
             let mut end = 0;
             for [first, rows, sums @ ..] in batches.remove(&segment.number).unwrap_or_default() {
                 let range = u64::try_from(first)
                     .ok()
                     .zip(u64::try_from(rows).ok())
                     .and_then(|(first, rows)| Some((first, first.checked_add(rows)?)));
-                let bytes = range.filter(|range| range.0 == end).and_then(|range| mapped.bytes_of(segment.number, range));
+                let bytes =
+                    range.filter(|range| range.0 == end && range.1 <= segment.rows).and_then(|range| bytes_of(mapped, &maps, range));
                 let Some((range, bytes)) = range.zip(bytes) else {
                     find(&file, format!("segment {}: rows {first}.. of a batch do not follow the {end} before", segment.number));
                     continue;
@@ -77,7 +83,6 @@ impl Reader {
             if end != segment.rows {
                 find(&file, format!("segment {}: batches have {end} rows, {} wanted", segment.number, segment.rows));
             }
-            mapped.release(segment.number);
         }
         for segment in batches.into_keys() {
             find(&file, format!("segment {segment} has batches and is not there"));
@@ -115,4 +120,11 @@ impl Reader {
         report.findings.append(&mut findings);
         Ok(())
     }
+}
+
+/// The bytes of some rows in each file of a segment; `None` if there are not so many. `rows` is first and end.
+fn bytes_of<'a>(mapped: &Mapped, maps: &'a [MappedFile; 3], rows: (u64, u64)) -> Option<[&'a [u8]; 3]> {
+    let bytes = row_bytes(&mapped.space);
+    let part = |i: usize| maps[i].as_ref().get(rows.0 as usize * bytes[i]..rows.1 as usize * bytes[i]);
+    Some([part(0)?, part(1)?, part(2)?])
 }

@@ -6,9 +6,11 @@
 use hua_kernels::Cores;
 use hua_kernels::scan::{ScanQuery, scan_segments};
 use rusqlite::params_from_iter;
+use rusqlite::types::Value;
 
 use super::{Hit, Reader, lost};
-use crate::mapped::Mapped;
+use crate::catalogue::Catalogue;
+use crate::mapped::{Mapped, NONE};
 use crate::writer::unit;
 use crate::{Error, Filter, ItemId, Result};
 
@@ -53,7 +55,7 @@ impl Reader {
             let best = scan_segments(cores, &asked, &mapped.scan_rows(), picked.as_deref(), candidates);
             let last = candidates >= rows || candidates >= MOST.max(8 * k + 64);
             for (i, best) in open.into_iter().zip(best) {
-                let (ranked, clear) = rank(cores, mapped, &queries[i], best.into_sorted(), k);
+                let (ranked, clear) = rank(cores, mapped, &queries[i], best.into_sorted(), k)?;
                 if clear || last {
                     answers[i] = Some(self.hits(mapped, ranked, k)?);
                 }
@@ -66,19 +68,35 @@ impl Reader {
     /// The rows of a filter, by the scan's numbers, in rising order.
     fn picked(&self, mapped: &Mapped, filter: &Filter) -> Result<Vec<u32>> {
         let catalogue = self.lock();
-        let (select, mut values) = filter.select(&catalogue)?;
-        values.push(mapped.space.id.0.into());
-        // The items first, then the row of each: in that order whatever SQLite thinks of it.
-        let sql = format!(
-            "SELECT vectors.row FROM ({select}) AS picked CROSS JOIN vectors ON vectors.item = picked.id AND vectors.space = ?{}",
-            values.len()
-        );
-        let all = || -> rusqlite::Result<Vec<i64>> {
-            catalogue.db.prepare(&sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+        let (select, values) = filter.select(&catalogue)?;
+        // The items first, then the row of each, in that order whatever SQLite thinks of it.
+        let look_up = |limit: i64| {
+            let (space, most) = (values.len() + 1, values.len() + 2);
+            let sql = format!(
+                "SELECT vectors.row FROM ({select}) AS picked CROSS JOIN vectors ON vectors.item = picked.id AND vectors.space = ?{space} LIMIT ?{most}"
+            );
+            let values = values.iter().cloned().chain([mapped.space.id.0.into(), limit.into()]);
+            integers(&catalogue, &sql, values).map_err(filter.blame(&catalogue))
         };
-        let rows = all().map_err(filter.blame(&catalogue))?;
-        let number = |row| mapped.scan_row(row).ok_or_else(|| catalogue.damaged(lost(row, mapped)));
-        let mut rows: Vec<u32> = rows.into_iter().map(number).collect::<Result<_>>()?;
+        let finish = |rows: Vec<i64>| {
+            let number = |row| mapped.scan_row(row).ok_or_else(|| catalogue.damaged(lost(row, mapped)));
+            let mut rows: Vec<u32> = rows.into_iter().map(number).collect::<Result<_>>()?;
+            rows.sort_unstable();
+            Ok(rows)
+        };
+        let mut known = mapped.rows_of_items(&catalogue, 0)?;
+        if known.is_none() {
+            let most = mapped.rows() as usize / 4 + 1;
+            let rows = look_up(most as i64)?;
+            known = mapped.rows_of_items(&catalogue, rows.len())?;
+            if rows.len() < most {
+                return finish(rows);
+            }
+        }
+        let Some(known) = known else { return finish(look_up(i64::MAX)?) };
+        let items = integers(&catalogue, &select, values).map_err(filter.blame(&catalogue))?;
+        let row = |item: i64| known.get(usize::try_from(item).ok()?).copied().filter(|&row| row != NONE);
+        let mut rows: Vec<u32> = items.into_iter().filter_map(row).collect();
         rows.sort_unstable();
         Ok(rows)
     }
@@ -101,18 +119,22 @@ impl Reader {
     }
 }
 
+fn integers(catalogue: &Catalogue, sql: &str, values: impl IntoIterator<Item = Value>) -> rusqlite::Result<Vec<i64>> {
+    catalogue.db.prepare(sql)?.query_map(params_from_iter(values), |row| row.get(0))?.collect()
+}
+
 /// Candidates by their products with stored rows, the greatest first; and whether the first `k` are surely the nearest of all.
-fn rank(cores: &Cores, mapped: &Mapped, query: &[f32], candidates: Vec<(f32, u32)>, k: usize) -> (Vec<(f32, u32)>, bool) {
+fn rank(cores: &Cores, mapped: &Mapped, query: &[f32], candidates: Vec<(f32, u32)>, k: usize) -> Result<(Vec<(f32, u32)>, bool)> {
     let last = candidates.last().map_or(f32::NEG_INFINITY, |c| c.0);
-    let mut squares = 0.0;
+    let (mut squares, mut buffer) = (0.0, vec![]);
     let mut ranked = Vec::with_capacity(candidates.len());
     for (scanned, row) in candidates {
-        let score = mapped.product(cores.isa(), query, row);
+        let score = mapped.product(cores.isa(), query, row, &mut buffer)?;
         squares += f64::from(score - scanned).powi(2);
         ranked.push((score, row));
     }
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let usual = (squares / ranked.len().max(1) as f64).sqrt();
     let clear = ranked.get(k - 1).is_some_and(|wanted| f64::from(wanted.0) > f64::from(last) + CLEAR * usual);
-    (ranked, clear)
+    Ok((ranked, clear))
 }
