@@ -10,6 +10,7 @@ use hua_text::TextError;
 use crate::Failure;
 use crate::evaluate::DatasetError;
 use crate::hub::{Fault, HubError};
+use crate::query::QueryError;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,9 @@ pub enum Error {
         /// What was asked for.
         precision: hua_exec::Precision,
     },
+    /// A query that asks for nothing.
+    #[error(transparent)]
+    Query(#[from] QueryError),
     /// A `preprocessor_config.json` that cannot be followed.
     #[error("`preprocessor_config.json` of the model: {0}")]
     Preprocessing(#[source] hua_image::Error),
@@ -165,6 +169,7 @@ impl Error {
             | Self::NothingToIndex { .. }
             | Self::OtherModel { .. }
             | Self::Precision { .. }
+            | Self::Query(_)
             | Self::Threads { .. } => Fault::Caller,
             Self::Exec(_) => Fault::Us,
             Self::Io { source, .. } | Self::Dataset(DatasetError::Io { source, .. })
@@ -216,6 +221,7 @@ impl Error {
                 failures.first().map(|f| format!("{} failed, the first: {}: {}", failures.len(), f.path, f.reason))
             }
             Self::NoTokenizer { .. } => Some("put `tokenizer.json` or `sentencepiece.bpe.model` beside the weights".into()),
+            Self::Query(e) => e.hint(),
             Self::OtherModel { .. } => Some("embed both with one model".into()),
             Self::Watch { source } if matches!(source.kind, notify::ErrorKind::MaxFilesWatch) => {
                 Some("the system watches no more folders; raise `fs.inotify.max_user_watches`".into())

@@ -28,6 +28,7 @@ pub mod library;
 mod pipeline;
 mod precision;
 mod progress;
+pub mod query;
 
 pub use classify::{Classifier, Score};
 pub use collection::{Collection, Failure, Hit, picture_files};
