@@ -72,6 +72,12 @@ pub enum Error {
         /// Bytes that the size asks for.
         wanted: usize,
     },
+    /// A RAW file without a JPEG that could stand for it.
+    #[error("the {name} file has no preview of over 160 pixels; of RAW files hua reads the JPEG that cameras put into them")]
+    NoPreview {
+        /// `DNG`, `NEF` and so on.
+        name: &'static str,
+    },
     /// The bytes are no picture.
     #[error("not a picture: the content looks like {found}; wanted JPEG, PNG, WebP, GIF, BMP or TIFF")]
     NotAPicture {
@@ -107,6 +113,14 @@ pub enum Error {
         format: Format,
         /// Where it stopped.
         reason: String,
+    },
+    /// A picture file in a coding that is not supported at all.
+    #[error("{name} pictures are coded as {codec}, which hua does not decode; export the picture as JPEG")]
+    Undecoded {
+        /// `AVIF` or `HEIC`.
+        name: &'static str,
+        /// The coding.
+        codec: &'static str,
     },
     /// A sound file of a kind that is not supported.
     #[error("unsupported {format} kind: {reason}")]

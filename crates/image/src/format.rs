@@ -34,16 +34,23 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Format {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Bmp => "BMP",
             Self::Gif => "GIF",
             Self::Jpeg => "JPEG",
             Self::Png => "PNG",
             Self::Tiff => "TIFF",
             Self::WebP => "WebP",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -22,7 +22,7 @@ use super::{DecodeOptions, Decoded};
 use crate::orientation::Orientation;
 use crate::{Error, Format, Mode, Picture, Result, Size};
 
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
+pub(crate) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded> {
     let frame = Frame::find(bytes)?;
     let samples = u64::from(frame.components);
     // The output and, for progressive files, all coefficients as 16 bits with their padding.

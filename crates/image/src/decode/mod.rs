@@ -56,14 +56,20 @@ pub enum Grey16 {
 }
 
 /// A picture as stored, and how it is to be turned.
-struct Decoded {
-    picture: Picture,
-    orientation: Orientation,
+pub(crate) struct Decoded {
+    pub picture: Picture,
+    pub orientation: Orientation,
 }
 
+pub(crate) use jpeg::decode as decode_jpeg;
+
 impl Picture {
-    /// Decodes a whole picture file. The format is told from the content.
+    /// Decodes a whole picture file. The format is told from the content; of a camera's RAW file the preview is decoded.
     pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Self> {
+        if let Some(preview) = crate::preview::decode(bytes, options) {
+            let Decoded { picture, orientation } = preview?;
+            return Ok(if options.orient { orientation.apply(picture) } else { picture });
+        }
         let format = Format::of(bytes)?;
         let Decoded { picture, orientation } = match format {
             Format::Bmp => bmp::decode(bytes, options)?,
