@@ -1,9 +1,13 @@
 //! Which of the words after `hua search` are places to search in and which are queries.
 //!
 //! The rule: existing paths count as sources up to the first argument that is none; all that follows is asked. `--in` names sources
-//! outright, and then every argument is a query; so is all that stands after `--`. Whatever was guessed is said on stderr.
+//! outright, and then every argument is a query; so is all that stands after `--`, and all that follows a library, where a picture is
+//! more likely asked for than searched in. Whatever was guessed is said on stderr.
 
 use std::path::{Path, PathBuf};
+
+use hua::library::is_library;
+use hua::query::Query;
 
 use crate::complaint::Complaint;
 
@@ -35,7 +39,11 @@ pub fn split(typed: Typed) -> Result<Split, Complaint> {
     if let Some(missing) = given.iter().find(|path| !path.exists()) {
         return Err(not_there(missing));
     }
-    let guessed = if given.is_empty() { words.iter().take_while(|word| Path::new(word).exists()).count() } else { 0 };
+    let guessed = match words.first() {
+        _ if !given.is_empty() => 0,
+        Some(first) if is_library(Path::new(first)) => 1,
+        _ => words.iter().take_while(|word| Path::new(word).exists()).count(),
+    };
     let queries = words.split_off(guessed);
     if let Some(missing) = queries.first().filter(|query| given.is_empty() && looks_like_a_path(query)) {
         return Err(not_there(Path::new(missing)).hint(format!("to search for these words, write `hua search -- '{missing}'`")));
@@ -63,13 +71,18 @@ fn note(sources: &[String], queries: &[String]) -> Option<String> {
     if let Some(word) = sources.iter().find(plain) {
         return Some(format!("`{word}` exists, so it is searched in; `--` before it makes it a query"));
     }
-    let query = queries.iter().find(|query| Path::new(query).exists())?;
+    let query = queries.iter().find(|query| Path::new(query).exists() && is_words(query))?;
     Some(format!("`{query}` exists too, but is taken as a query; `--in '{query}'` searches in it"))
 }
 
 /// Nobody searches for the words `./holiday` or `photos/2024`; they mistyped a path.
 fn looks_like_a_path(word: &str) -> bool {
-    word.contains('/') && !word.contains(char::is_whitespace)
+    word.contains('/') && !word.contains(char::is_whitespace) && is_words(word)
+}
+
+/// Whether it is asked for as words, and not as a picture or an item.
+fn is_words(query: &str) -> bool {
+    Query::parse(query).is_ok_and(|query| query.only_words().is_some())
 }
 
 fn not_there(path: &Path) -> Complaint {
