@@ -201,7 +201,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--hua", type=pathlib.Path, default=target / "release/examples", help="folder of the examples of hua-index")
-    parser.add_argument("--work", type=pathlib.Path, default=HERE / "made", help="folder for vectors and the sides' files (9 GB)")
+    parser.add_argument("--work", type=pathlib.Path, default=HERE / "made", help="folder for vectors and the sides' files (8 GB)")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="folder for bench-search.{json,md,svg}")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)

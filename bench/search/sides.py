@@ -104,7 +104,6 @@ class Usearch:
 
 PEERS = {
     "faiss flat": Faiss("flat"),
-    "faiss SQfp16": Faiss("fp16"),
     "faiss SQ8": Faiss("8bit"),
     "numpy": Numpy(),
     "usearch f16": Usearch("float16"),

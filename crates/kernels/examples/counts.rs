@@ -7,6 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use hua_kernels::scan::{Best, ScanQuery, ScanRows, dot_f16, quantise_row, scan, scan_picked, to_f16_row};
 use hua_kernels::{
     Activation, AlignedBytes, Attention, Cores, Epilogue, Heads, Isa, Layout, Packed, Part, Precision, Span, Values, activate, attention,
     l2_normalize, layer_norm, pack, product,
@@ -97,7 +98,44 @@ fn kernels(cores: &Cores) -> Vec<Counted<'_>> {
     }
     let mut rows = numbers(64 * 512);
     kernels.push(("lengths 64 x 512".to_owned(), Box::new(move || l2_normalize(cores.isa(), &mut rows, 512))));
+    kernels.extend(searches(cores));
     kernels
+}
+
+/// Scans of a few rows, by one query and by more, and what ranks their candidates.
+fn searches(cores: &Cores) -> Vec<Counted<'_>> {
+    let (isa, rows, width) = (cores.isa(), 1000, 512);
+    let x = numbers(rows * width);
+    let mut bytes = vec![0; rows * width];
+    let scales: Vec<f32> = x.chunks(width).zip(bytes.chunks_mut(width)).map(|(x, to)| quantise_row(x, to)).collect();
+    let picked: Vec<u32> = (0..rows as u32).step_by(3).collect();
+    let of = move |count: usize, picked: Option<&[u32]>| {
+        let queries: Vec<ScanQuery> = x.chunks(width).step_by(7).take(count).map(ScanQuery::new).collect();
+        let rows = ScanRows { rows: &bytes, scales: &scales, stride: width, first: 0, dead: &[] };
+        let mut best = vec![Best::new(40); count];
+        match picked {
+            Some(picked) => scan_picked(isa, &queries, &rows, picked, &mut best),
+            None => scan(isa, &queries, &rows, &mut best),
+        }
+        black_box(best);
+    };
+    let (one, five) = (of.clone(), of.clone());
+    let (row, query) = (numbers(width), numbers(width));
+    let mut halves = vec![0; width];
+    let mut stored = halves.clone();
+    to_f16_row(isa, &row, &mut stored);
+    vec![
+        (format!("scan {rows} x {width}"), Box::new(move || one(1, None))),
+        (format!("scan {rows} x {width}, 5 queries"), Box::new(move || five(5, None))),
+        (format!("scan 334 of {rows} x {width}"), Box::new(move || of(1, Some(&picked)))),
+        (format!("f16 of {width}"), Box::new(move || to_f16_row(isa, &row, &mut halves))),
+        (
+            format!("f16 product of {width}"),
+            Box::new(move || {
+                black_box(dot_f16(isa, &query, &stored));
+            }),
+        ),
+    ]
 }
 
 /// So many numbers between -2 and 2, always the same.
