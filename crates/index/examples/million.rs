@@ -146,8 +146,8 @@ fn item(i: usize) -> NewItem {
             camera: Some(format!("camera {}", i % 100)),
             ..Facts::default()
         },
-        captions: if i % 5 == 0 { vec![caption(i)] } else { vec![] },
-        tags: if i % 100 == 0 { vec![Tag::new("hundredth")] } else { vec![] },
+        captions: if i.is_multiple_of(5) { vec![caption(i)] } else { vec![] },
+        tags: if i.is_multiple_of(100) { vec![Tag::new("hundredth")] } else { vec![] },
         meta: None,
     }
 }

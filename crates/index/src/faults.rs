@@ -192,7 +192,7 @@ fn keep_in_order(writer: &mut Writer, round: usize) -> Result<()> {
         writer.set_state(old, SpaceState::Filling)?;
         writer.commit()?;
     }
-    if round % 8 == 0 && writer.spaces()?.len() == 2 {
+    if round.is_multiple_of(8) && writer.spaces()?.len() == 2 {
         writer.remove_space(writer.spaces()?[0].id)?;
     }
     Ok(())

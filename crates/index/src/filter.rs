@@ -2,6 +2,9 @@
 //!
 //! Decided here: what users write is an expression, compiled alone first, with SQLite's authorizer allowing it to read the tables of the
 //! catalogue and nothing else. Only what passes stands in a query of ours.
+use std::time::{Duration, Instant};
+
+use rusqlite::ErrorCode;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
 
@@ -17,6 +20,7 @@ const FORBIDDEN: &[&str] = &["fts3_tokenizer", "fts5", "load_extension"];
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     terms: Vec<Term>,
+    within: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +67,11 @@ impl Filter {
     /// Those listed.
     pub fn and_items(self, items: &[ItemId]) -> Self {
         self.and(Term::Items(items.to_vec()))
+    }
+
+    /// How long users' expressions may take to evaluate, instead of 30 seconds: what joins a table with itself may take for ever.
+    pub fn within(self, limit: Duration) -> Self {
+        Self { within: Some(limit), ..self }
     }
 
     fn and(mut self, term: Term) -> Self {
@@ -121,17 +130,26 @@ impl Filter {
         Ok((sql, values))
     }
 
-    /// What an error of SQLite means while a query with this filter runs: the expression's fault, or the catalogue's.
-    pub(crate) fn blame<'a>(&'a self, catalogue: &'a Catalogue) -> impl Fn(rusqlite::Error) -> Error + 'a {
-        move |error| {
-            let own = self.terms.iter().find_map(|term| if let Term::Where(sql) = term { Some(sql) } else { None });
-            match (own, error.sqlite_error_code()) {
-                (Some(filter), Some(rusqlite::ErrorCode::Unknown | rusqlite::ErrorCode::TooBig | rusqlite::ErrorCode::TypeMismatch)) => {
-                    Error::Filter { filter: filter.clone(), reason: reason(&error) }
-                }
-                _ => catalogue.error()(error),
-            }
-        }
+    /// Runs a query that this filter is part of. What goes wrong is the expression's fault, or the catalogue's.
+    pub(crate) fn run<T>(&self, catalogue: &Catalogue, query: impl FnOnce() -> rusqlite::Result<T>) -> Result<T> {
+        /// Steps of SQLite's machine between two looks at the clock: about a tenth of a millisecond.
+        const STEPS: i32 = 10_000;
+        let own = self.terms.iter().find_map(|term| if let Term::Where(sql) = term { Some(sql) } else { None });
+        let Some(filter) = own else { return query().map_err(catalogue.error()) };
+        let limit = self.within.unwrap_or(Duration::from_secs(30));
+        let start = Instant::now();
+        let db = &catalogue.db;
+        db.progress_handler(STEPS, Some(move || start.elapsed() > limit)).map_err(catalogue.error())?;
+        let done = query();
+        db.progress_handler(0, None::<fn() -> bool>).map_err(catalogue.error())?;
+        done.map_err(|error| {
+            let reason = match error.sqlite_error_code() {
+                Some(ErrorCode::OperationInterrupted) => format!("it takes longer than {limit:?}"),
+                Some(ErrorCode::Unknown | ErrorCode::TooBig | ErrorCode::TypeMismatch | ErrorCode::OutOfMemory) => reason(&error),
+                _ => return catalogue.error()(error),
+            };
+            Error::Filter { filter: filter.clone(), reason }
+        })
     }
 }
 
@@ -147,7 +165,7 @@ fn examine(catalogue: &Catalogue, expression: &str) -> Result<()> {
     let compile = |sql: String| match db.prepare(&sql) {
         Ok(statement) if statement.parameter_count() > 0 => Err(refuse("it has a parameter, and no value for it".into())),
         Ok(_) => Ok(()),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::AuthorizationForStatementDenied) => {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied) => {
             Err(refuse("it may read the tables of the catalogue and do nothing else".into()))
         }
         Err(error) => Err(refuse(reason(&error))),

@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use hua_kernels::scan::{ScanRows, dot_f16, dot_f32, stride};
-use hua_kernels::{Isa, MappedFile};
+use hua_kernels::scan::{Best, ScanQuery, ScanRows, dot_f16, dot_f32, scan, scan_segments, stride};
+use hua_kernels::{Cores, Isa, MappedFile};
 
 use crate::catalogue::Catalogue;
 use crate::segments::{Segment, dead, files, list, numbers, row_bytes, rows_each, space_folder};
@@ -45,6 +45,7 @@ struct MappedSegment {
 struct Files {
     paths: [PathBuf; 3],
     stored: File,
+    codes: File,
     /// Codes and scales.
     maps: [MappedFile; 2],
 }
@@ -78,8 +79,16 @@ impl Mapped {
         Ok(Self { space: space.clone(), rows_each, segments, dead: bits, looked_up, rows_of_items })
     }
 
+    /// The best `k` rows for each query, of all or of the picked ones, the best first.
+    pub(crate) fn scan(&self, cores: &Cores, queries: &[ScanQuery], picked: Option<&[u32]>, k: usize) -> Result<Vec<Vec<(f32, u32)>>> {
+        match picked {
+            Some(picked) if self.are_few(picked) => self.scan_few(cores, queries, picked, k),
+            _ => Ok(scan_segments(cores, queries, &self.scan_rows(), picked, k).into_iter().map(Best::into_sorted).collect()),
+        }
+    }
+
     /// What is scanned.
-    pub(crate) fn scan_rows(&self) -> Vec<ScanRows<'_>> {
+    fn scan_rows(&self) -> Vec<ScanRows<'_>> {
         let stride = stride(self.space.spec.width);
         self.segments
             .iter()
@@ -92,6 +101,49 @@ impl Mapped {
                 dead: &self.dead,
             })
             .collect()
+    }
+
+    /// Whether so few rows are better read than mapped: each would bring in sixteen pages of its neighbours, once. Not any more once many
+    /// were wanted.
+    fn are_few(&self, picked: &[u32]) -> bool {
+        self.rows_of_items.get().is_none() && picked.len() * 32 <= self.rows() as usize
+    }
+
+    /// The best `k` of a few rows for each query, from codes that are read for it.
+    fn scan_few(&self, cores: &Cores, queries: &[ScanQuery], picked: &[u32], k: usize) -> Result<Vec<Vec<(f32, u32)>>> {
+        /// Rows that are read together.
+        const PIECE: usize = 512;
+        let stride = stride(self.space.spec.width);
+        let pieces: Vec<&[u32]> = picked.chunks(PIECE).collect();
+        let all = Mutex::new(Ok(queries.iter().map(|_| Best::new(k)).collect::<Vec<_>>()));
+        let lock = || all.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        cores.each(pieces.len(), |i| {
+            let (mut codes, mut scales) = (vec![0; pieces[i].len() * stride], vec![]);
+            let mut done = 0;
+            // Neighbours are read at once.
+            for run in pieces[i].chunk_by(|a, b| a + 1 == *b && u64::from(*b) % self.rows_each != 0) {
+                let (segment, at) = ((u64::from(run[0]) / self.rows_each) as usize, u64::from(run[0]) % self.rows_each);
+                let files = &self.segments[segment].files;
+                let to = &mut codes[done * stride..(done + run.len()) * stride];
+                if let Err(error) = read_at(&files.codes, to, at * stride as u64) {
+                    *lock() = Err(Error::io(&files.paths[1])(error));
+                    return;
+                }
+                let known: &[f32] = bytemuck::cast_slice(files.maps[1].as_ref());
+                scales.extend_from_slice(&known[at as usize..at as usize + run.len()]);
+                done += run.len();
+            }
+            // Told by their places among the picked, and none is dead.
+            let rows = ScanRows { rows: bytemuck::cast_slice(&codes), scales: &scales, stride, first: (i * PIECE) as u32, dead: &[] };
+            let mut best: Vec<Best> = queries.iter().map(|_| Best::new(k)).collect();
+            scan(cores.isa(), queries, &rows, &mut best);
+            if let Ok(all) = lock().as_mut() {
+                all.iter_mut().zip(best).for_each(|(all, best)| all.merge(best));
+            }
+        });
+        let all = all.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())?;
+        let rows = |best: Best| best.into_sorted().into_iter().map(|(score, i)| (score, picked[i as usize])).collect();
+        Ok(all.into_iter().map(rows).collect())
     }
 
     /// The scan's number of a row of the catalogue; `None` if it is in no segment.
@@ -133,6 +185,11 @@ impl Mapped {
         read_at(&files.stored, to, at * to.len() as u64).map_err(Error::io(&files.paths[0]))
     }
 
+    /// So many rows looked up one by one cost about as much as to read the rows of all items.
+    pub(crate) fn worth_knowing(&self) -> usize {
+        self.rows() as usize / 8 + 1
+    }
+
     /// The rows of items that a filter chose, by the scan's numbers, once so many were looked up one by one that it is worth to know all:
     /// `None` before that. `more` rows are wanted now.
     pub(crate) fn rows_of_items(&self, catalogue: &Catalogue, more: usize) -> Result<Option<&[u32]>> {
@@ -140,7 +197,7 @@ impl Mapped {
             return Ok(known.as_deref());
         }
         let before = self.looked_up.fetch_add(more, Ordering::Relaxed);
-        if (before + more) * 4 < self.rows() as usize {
+        if before + more < self.worth_knowing() {
             return Ok(None);
         }
         // A number an item, unless items are many more than rows.
@@ -211,8 +268,8 @@ impl Files {
             _ => Error::io(path)(error),
         };
         let map = |i: usize| sized(i).and_then(|path| MappedFile::open(path).map_err(|error| gone(path, error, i)));
-        let stored = sized(0).and_then(|path| File::open(path).map_err(|error| gone(path, error, 0)))?;
-        Ok(Self { stored, maps: [map(1)?, map(2)?], paths })
+        let file = |i: usize| sized(i).and_then(|path| File::open(path).map_err(|error| gone(path, error, i)));
+        Ok(Self { stored: file(0)?, codes: file(1)?, maps: [map(1)?, map(2)?], paths })
     }
 }
 

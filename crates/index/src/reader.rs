@@ -208,7 +208,7 @@ impl Reader {
                 .query_map(params_from_iter(values), |row| row.get(0).map(ItemId))?
                 .collect()
         };
-        all().map_err(filter.blame(&catalogue))
+        filter.run(&catalogue, all)
     }
 
     /// How many items are meant.
@@ -219,8 +219,8 @@ impl Reader {
         let catalogue = self.lock();
         let (sql, values) = filter.select(&catalogue)?;
         let sql = format!("SELECT count(*) FROM ({sql})");
-        let count = catalogue.db.query_row(&sql, params_from_iter(values), |row| row.get::<_, i64>(0));
-        count.map(|count| count as u64).map_err(filter.blame(&catalogue))
+        let count = || catalogue.db.query_row(&sql, params_from_iter(values), |row| row.get::<_, i64>(0));
+        Ok(filter.run(&catalogue, count)? as u64)
     }
 
     /// Files that could not be indexed, by path.
@@ -300,7 +300,7 @@ impl Reader {
         let sql = format!("SELECT rowid, rank FROM words WHERE words MATCH ?{m} {only} ORDER BY rank, rowid LIMIT ?{n}");
         let read = |row: &rusqlite::Row<'_>| Ok(WordHit { item: ItemId(row.get(0)?), rank: -row.get::<_, f64>(1)? });
         let all = || -> rusqlite::Result<_> { catalogue.db.prepare(&sql)?.query_map(params_from_iter(values), read)?.collect() };
-        all().map_err(filter.blame(&catalogue))
+        filter.run(&catalogue, all)
     }
 
     /// Reads everything and reports what is wrong.
@@ -323,9 +323,8 @@ impl Reader {
                 return Ok(());
             }
             let spaces = catalogue.spaces()?;
-            let old = std::mem::take(&mut self.mapped);
-            let mapped: Result<Vec<Mapped>> = spaces.iter().map(|space| Mapped::load(catalogue, &self.path, space, &old)).collect();
-            match mapped {
+            let map = |space| Mapped::load(catalogue, &self.path, space, &self.mapped);
+            match spaces.iter().map(map).collect::<Result<_>>() {
                 Ok(mapped) => {
                     (self.generation, self.spaces, self.mapped) = (generation, spaces, mapped);
                     return Ok(());

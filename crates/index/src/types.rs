@@ -1,6 +1,8 @@
 //! What a library holds, as plain values.
 use std::fmt;
 
+use crate::{Error, Result};
+
 /// An item of a library; never used again for another, even if it was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
@@ -96,6 +98,23 @@ pub struct Space {
     pub spec: SpaceSpec,
     /// Whether it is to be searched.
     pub state: SpaceState,
+}
+
+impl Space {
+    /// Holds vectors of a model to the space: only its own may be compared, or added.
+    ///
+    /// # Errors
+    /// If it is another model, or other preprocessing.
+    pub fn expect(&self, fingerprint: &str, preprocessing: &str) -> Result<()> {
+        let spec = &self.spec;
+        let both = [("model", fingerprint, &spec.fingerprint), ("preprocessing", preprocessing, &spec.preprocessing)];
+        match both.into_iter().find(|(_, found, wanted)| found != wanted) {
+            None => Ok(()),
+            Some((what, found, wanted)) => {
+                Err(Error::OtherModel { space: spec.name.clone(), what, found: found.into(), wanted: wanted.clone() })
+            }
+        }
+    }
 }
 
 /// What a picture file says of itself.

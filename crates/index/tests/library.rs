@@ -1,4 +1,5 @@
 //! A library as a stranger uses it: written, read, filtered, searched, opened again.
+#![allow(clippy::unwrap_used, reason = "tests")]
 use std::path::Path;
 
 use hua_index::{
@@ -56,6 +57,9 @@ fn what_was_written_is_read_again() {
     let reader = Reader::open(folder.path()).unwrap();
     let space = reader.space(None).unwrap().clone();
     assert_eq!((space.spec.name.as_str(), space.state), ("main", SpaceState::Live));
+    space.expect("model-1", "224").unwrap();
+    let other = space.expect("model-2", "224").unwrap_err();
+    assert_eq!(other.to_string(), "space `main` holds vectors of model `model-1`, `model-2` was given");
     let stats = reader.stats().unwrap();
     assert_eq!((stats.items, stats.errors), (200, 0));
     assert_eq!((stats.spaces[0].vectors, stats.spaces[0].dead, stats.spaces[0].segments), (200, 0, 4));
@@ -141,6 +145,18 @@ fn an_expression_reads_the_catalogue_and_does_nothing_else() {
         assert!(error.hint().is_some());
     }
     assert_eq!(reader.count(&Filter::all()).unwrap(), 5);
+}
+
+#[test]
+fn an_expression_that_takes_for_ever_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path(), 200, 16);
+    let reader = Reader::open(folder.path()).unwrap();
+    let for_ever = "(SELECT sum(a.id * b.id * c.id * d.id) FROM items a, items b, items c, items d) > 0";
+    let filter = Filter::all().and_where(for_ever).within(std::time::Duration::from_millis(30));
+    let error = reader.count(&filter).unwrap_err();
+    assert!(error.to_string().contains("longer than 30ms"), "{error}");
+    assert_eq!(reader.count(&Filter::all().and_where("id > 0")).unwrap(), 200);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Libraries that cannot be opened, read or written: an error that names the file, what was found and what was wanted.
+#![allow(clippy::unwrap_used, reason = "tests")]
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! What every store of vectors has to do, as properties: the same as a plain list in memory, whatever is done to both in whatever order.
 //!
 //! [`behaves_as_a_list`] takes any [`Store`]: one for another kind of store calls it with a function that opens it in a folder.
+#![allow(clippy::unwrap_used, reason = "tests")]
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -57,7 +58,7 @@ fn item(number: usize) -> NewItem {
         path: path(number),
         bytes: number as u64,
         facts: Facts { taken: Some(taken(number)), ..Facts::default() },
-        tags: if number % 2 == 0 { vec![Tag::new("even")] } else { vec![] },
+        tags: if number.is_multiple_of(2) { vec![Tag::new("even")] } else { vec![] },
         ..NewItem::default()
     }
 }
@@ -94,8 +95,8 @@ impl Which {
         let below = |folder: &str| path.starts_with(&format!("{folder}/"));
         match self {
             Self::All => true,
-            Self::Both(folder, tagged) => below(["a", "a/b", "c"][folder % 3]) && (item.number % 2 == 0) == *tagged,
-            Self::Even => item.number % 2 == 0,
+            Self::Both(folder, tagged) => below(["a", "a/b", "c"][folder % 3]) && (item.number.is_multiple_of(2)) == *tagged,
+            Self::Even => item.number.is_multiple_of(2),
             Self::Folder(i) => below(["a", "a/b", "c", "none"][i % 4]),
             Self::Listed(chosen) => {
                 let ids: Vec<_> = list.values().map(|item| item.id).collect();

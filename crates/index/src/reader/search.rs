@@ -4,7 +4,7 @@
 //! differ is seen at the candidates themselves; if the last of the wanted is not clear of the last candidate by several times that, four
 //! times as many are asked for. So crowded neighbourhoods, where int8 cannot tell who is nearer, are answered as well as empty ones.
 use hua_kernels::Cores;
-use hua_kernels::scan::{ScanQuery, scan_segments};
+use hua_kernels::scan::ScanQuery;
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
@@ -52,10 +52,10 @@ impl Reader {
                 break;
             }
             let asked: Vec<ScanQuery> = open.iter().map(|&i| scanned[i].clone()).collect();
-            let best = scan_segments(cores, &asked, &mapped.scan_rows(), picked.as_deref(), candidates);
+            let best = mapped.scan(cores, &asked, picked.as_deref(), candidates)?;
             let last = candidates >= rows || candidates >= MOST.max(8 * k + 64);
             for (i, best) in open.into_iter().zip(best) {
-                let (ranked, clear) = rank(cores, mapped, &queries[i], best.into_sorted(), k)?;
+                let (ranked, clear) = rank(cores, mapped, &queries[i], best, k)?;
                 if clear || last {
                     answers[i] = Some(self.hits(mapped, ranked, k)?);
                 }
@@ -76,7 +76,7 @@ impl Reader {
                 "SELECT vectors.row FROM ({select}) AS picked CROSS JOIN vectors ON vectors.item = picked.id AND vectors.space = ?{space} LIMIT ?{most}"
             );
             let values = values.iter().cloned().chain([mapped.space.id.0.into(), limit.into()]);
-            integers(&catalogue, &sql, values).map_err(filter.blame(&catalogue))
+            filter.run(&catalogue, || integers(&catalogue, &sql, values))
         };
         let finish = |rows: Vec<i64>| {
             let number = |row| mapped.scan_row(row).ok_or_else(|| catalogue.damaged(lost(row, mapped)));
@@ -86,7 +86,7 @@ impl Reader {
         };
         let mut known = mapped.rows_of_items(&catalogue, 0)?;
         if known.is_none() {
-            let most = mapped.rows() as usize / 4 + 1;
+            let most = mapped.worth_knowing();
             let rows = look_up(most as i64)?;
             known = mapped.rows_of_items(&catalogue, rows.len())?;
             if rows.len() < most {
@@ -94,7 +94,7 @@ impl Reader {
             }
         }
         let Some(known) = known else { return finish(look_up(i64::MAX)?) };
-        let items = integers(&catalogue, &select, values).map_err(filter.blame(&catalogue))?;
+        let items = filter.run(&catalogue, || integers(&catalogue, &select, values.iter().cloned()))?;
         let row = |item: i64| known.get(usize::try_from(item).ok()?).copied().filter(|&row| row != NONE);
         let mut rows: Vec<u32> = items.into_iter().filter_map(row).collect();
         rows.sort_unstable();
