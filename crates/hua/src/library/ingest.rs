@@ -5,14 +5,13 @@
 //! copy and shares the vector. What is left goes through the pipeline, and its results are settled in the order of the sources, so that ids do not
 //! depend on which thread was faster.
 //!
-//! Settling is done on the caller's thread, beside those that decode and embed. It commits every [`COMMIT_EVERY`]: that much a kill loses,
-//! and the next run goes on from there because it knows the rest.
+//! Settling is done on the caller's thread, beside those that decode and embed. It commits every second or so ([`Turn`]): that
+//! much a kill loses, and the next run goes on from there because it knows the rest.
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hua_data::{Entry, Sources};
 use hua_index::{ItemError, ItemId, Known, Reader, SpaceId, StoredType, Writer};
@@ -21,11 +20,9 @@ use serde::Serialize;
 use super::descend::{Descend, count, is_below, lock, whole};
 use super::job::{Hash, Job, Left, redescribed, same_stamp};
 use super::sweep::Kept;
-use super::{live_space, open_or_create, remember, remembered};
+use super::{Turn, live_space, open_or_create, remember, remembered};
 use crate::{Embedder, Error, Failure, PictureTimes, Progress};
 
-/// How long pictures are gathered for a commit.
-const COMMIT_EVERY: Duration = Duration::from_secs(3);
 /// Failures that are told by name.
 const TOLD: usize = 10;
 
@@ -108,7 +105,7 @@ pub(super) struct State {
     pub done: Ingested,
     /// What ended the run.
     pub problem: Option<Error>,
-    committed: Instant,
+    turn: Turn,
 }
 
 /// Takes the pictures of `sources` (folders with what is below them, archives, lists) into the library at `path`, which is made if it is not
@@ -256,7 +253,7 @@ impl State {
             met: vec![],
             done: Ingested::default(),
             problem: None,
-            committed: Instant::now(),
+            turn: Turn::default(),
         })
     }
 
@@ -273,8 +270,11 @@ impl State {
             let root = hua_data::name_of(source);
             let before = (self.done.kept.len(), self.done.removed);
             self.sweep(&root, forget)?;
-            if named && before == (self.done.kept.len(), self.done.removed) {
-                return Err(Error::Io { path: source.clone(), source: io::ErrorKind::NotFound.into() });
+            if named
+                && before == (self.done.kept.len(), self.done.removed)
+                && let Err(error) = std::fs::metadata(source)
+            {
+                return Err(Error::Io { path: source.clone(), source: error });
             }
         }
         Ok(there)
@@ -353,6 +353,12 @@ impl State {
     /// Writes what became of a picture; gives it back if it has to be embedded after all.
     fn settle(&mut self, mut job: Job, result: Result<Vec<f32>, Left>) -> Result<Option<Job>, Error> {
         let hash = job.content.as_ref().map(|content| content.hash);
+        // A vector without a direction is near to nothing.
+        let zero = |vector: &Vec<f32>| vector.iter().all(|&x| x == 0.0);
+        let result = match result {
+            Ok(vector) if zero(&vector) => Err(Left::Failed(Error::NotFinite { of: "this picture".into() })),
+            result => result,
+        };
         let (vector, twin) = match (result, hash) {
             (Ok(vector), _) => (Some(vector), None),
             (Err(Left::Same), _) => {
@@ -458,10 +464,6 @@ impl State {
     }
 
     fn commit_now_and_then(&mut self) -> Result<(), Error> {
-        if self.committed.elapsed() >= COMMIT_EVERY {
-            self.writer.commit()?;
-            self.committed = Instant::now();
-        }
-        Ok(())
+        self.turn.commit(&mut self.writer)
     }
 }

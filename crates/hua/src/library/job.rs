@@ -110,6 +110,7 @@ fn same_captions(a: &[Caption], b: &[Caption]) -> bool {
 }
 
 /// What a picture file says of itself.
-fn facts(_bytes: &[u8]) -> Facts {
-    Facts::default()
+fn facts(bytes: &[u8]) -> Facts {
+    let hua_image::Facts { width, height, format, taken, camera, latitude, longitude, .. } = hua_image::facts(bytes);
+    Facts { width, height, format: format.map(str::to_ascii_lowercase), taken, camera, latitude, longitude }
 }

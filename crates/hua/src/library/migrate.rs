@@ -10,18 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hua_data::{Entry, Source, Sources};
 use hua_index::{ItemId, Space, SpaceId, SpaceState, StoredType, Writer};
 use serde::Serialize;
 
 use super::job::{Hash, Job, Left};
-use super::{made_by, space_spec};
+use super::{Turn, made_by, space_spec};
 use crate::{Embedder, Error, Failure, Progress};
 
-/// How long vectors are gathered for a commit.
-const COMMIT_EVERY: Duration = Duration::from_secs(3);
 /// Pictures that are looked up at a time.
 const PAGE: usize = 256;
 /// Failures that are told by name.
@@ -69,7 +67,7 @@ struct State {
     space: SpaceId,
     done: Migrated,
     problem: Option<Error>,
-    committed: Instant,
+    turn: Turn,
 }
 
 /// A picture on its way to its new vector.
@@ -89,7 +87,7 @@ pub fn migrate(path: &Path, embedder: &Embedder, options: &MigrateOptions<'_>, p
     let (space, model) = space_of(&mut writer, embedder, options.dtype)?;
     writer.commit()?;
     let done = Migrated { model, ..Migrated::default() };
-    let state = Mutex::new(State { writer, space, done, problem: None, committed: Instant::now() });
+    let state = Mutex::new(State { writer, space, done, problem: None, turn: Turn::default() });
     let total = lock(&state).missing()?;
     if total > 0 {
         progress.start("embedding pictures anew", total);
@@ -261,11 +259,7 @@ impl State {
                         self.done.embedded += 1;
                     }
                 }
-                if self.committed.elapsed() >= COMMIT_EVERY {
-                    self.writer.commit()?;
-                    self.committed = Instant::now();
-                }
-                return Ok(());
+                return self.turn.commit(&mut self.writer);
             }
             Err(Left::Failed(error)) => error.reason(),
             Err(Left::Copy | Left::Same) => "it has changed; `hua index` takes it in anew".into(),

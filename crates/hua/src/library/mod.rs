@@ -16,6 +16,7 @@ mod watch;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hua_index::{CATALOGUE, Reader, Space, SpaceSpec, SpaceState, StoredType, Writer};
 
@@ -29,6 +30,36 @@ pub use watch::{Watched, watch};
 
 /// The value of a library that lists what it was made from, a JSON array of paths.
 const SOURCES: &str = "sources";
+
+/// How long pictures are gathered for a commit, at least.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How often the time of a commit has to pass before the next: a slow disk is asked less often.
+const COMMIT_SHARE: u32 = 50;
+
+/// When it is time to commit.
+#[derive(Debug)]
+struct Turn {
+    last: Instant,
+    took: Duration,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { last: Instant::now(), took: Duration::ZERO }
+    }
+}
+
+impl Turn {
+    /// Commits if it is time.
+    fn commit(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        if self.last.elapsed() >= COMMIT_EVERY.max(self.took * COMMIT_SHARE) {
+            let begun = Instant::now();
+            writer.commit()?;
+            *self = Self { last: Instant::now(), took: begun.elapsed() };
+        }
+        Ok(())
+    }
+}
 
 /// Whether a folder is a library.
 pub fn is_library(path: &Path) -> bool {
@@ -71,7 +102,8 @@ pub fn live_space<'a>(path: &Path, spaces: &'a [Space], embedder: &Embedder) -> 
 /// What a space of `embedder`'s vectors is made of.
 pub fn space_spec(embedder: &Embedder, dtype: StoredType) -> SpaceSpec {
     // A model that is a folder is found again from wherever the program is called.
-    let name = fs::canonicalize(embedder.name()).ok().and_then(|path| path.into_os_string().into_string().ok());
+    let folder = Some(embedder.name()).filter(|name| *name != EMBEDDED_MODEL).and_then(|name| fs::canonicalize(name).ok());
+    let name = folder.and_then(|path| path.into_os_string().into_string().ok());
     SpaceSpec {
         name: name.unwrap_or_else(|| embedder.name().to_owned()),
         fingerprint: embedder.fingerprint().to_owned(),

@@ -30,8 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub enum Watched<'a> {
     /// Changes were taken in.
     Ingested(&'a Ingested),
-    /// Another process writes the library; the changes wait.
-    Waiting,
+    /// Another process writes the library, or a list is not what it should be just now; the changes wait.
+    Waiting(&'a Error),
 }
 
 /// What is to be looked at.
@@ -56,7 +56,6 @@ pub fn watch(
     progress: &dyn Progress,
     mut each: impl FnMut(Watched<'_>),
 ) -> Result<(), Error> {
-    let library = whole(path);
     let (told, events) = mpsc::channel();
     let watch_error = |source| Error::Watch { source };
     let mut watcher = notify::recommended_watcher(told).map_err(watch_error)?;
@@ -66,7 +65,7 @@ pub fn watch(
         watcher.watch(root, RecursiveMode::Recursive).map_err(watch_error)?;
     }
     each(Watched::Ingested(&ingest(path, embedder, sources, options, progress)?));
-    let mut pending = Pending::default();
+    let (library, mut pending) = (whole(path), Pending::default());
     while !options.stop.load(Ordering::Relaxed) {
         if !pending.gather(&events, &library) {
             return Ok(());
@@ -86,8 +85,8 @@ pub fn watch(
                     each(Watched::Ingested(&done));
                 }
             }
-            Err(Error::Index(hua_index::Error::Locked { .. })) => {
-                each(Watched::Waiting);
+            Err(error @ (Error::Data(_) | Error::Index(hua_index::Error::Locked { .. }))) => {
+                each(Watched::Waiting(&error));
                 pending.last = Some(Instant::now() + LONGEST);
                 pending.since = pending.last;
             }

@@ -80,7 +80,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
                 let _ = tell(session, &library, done, json);
                 session.printer.note("following the folders; Ctrl-C ends it");
             }
-            Watched::Waiting => session.printer.warning("another process writes the library; the changes wait"),
+            Watched::Waiting(why) => session.printer.warning(format!("{why}; the changes wait")),
         };
         return Ok(watch(&library, &embedder, &sources, &options, &bar, told)?);
     }
