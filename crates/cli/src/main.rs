@@ -5,7 +5,6 @@ mod commands;
 mod complaint;
 mod env;
 mod output;
-#[allow(dead_code, reason = "search is about to use it")]
 mod page;
 mod printer;
 mod progress;
