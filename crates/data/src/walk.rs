@@ -1,7 +1,8 @@
 //! The picture files of folders: sorted, hidden ones passed over, each once.
 //!
 //! Below a folder, files with a picture's extension count; names that begin with a dot are passed over, links are followed. A file that is reached
-//! twice, by another spelling of its path or through a linked folder, counts once; a link to a file counts as a picture of its own. What is
+//! twice, by another spelling of its path or through a linked folder, counts once; a link to a file counts as a picture of its own; a RAW
+//! or HEIC file with a JPEG of its name beside it is that picture, and passed over. What is
 //! remembered for this is the folders that were walked, not their files: a million pictures cost no memory.
 use std::collections::{HashSet, VecDeque};
 use std::fs;
@@ -9,12 +10,29 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Failure, Result};
 
-/// Names that make a file of a folder a picture; a file that is named itself is tried whatever its name.
-pub const EXTENSIONS: [&str; 10] = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+/// Names that make a file of a folder a picture; a file that is named itself is tried whatever its name. Of a camera's RAW file the preview is used;
+/// HEIC and AVIF are here so that somebody hears why they are missing.
+pub const EXTENSIONS: [&str; 22] = [
+    "arw", "avif", "bmp", "cr2", "cr3", "dng", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "jpg", "nef", "orf", "pef", "png", "raf",
+    "rw2", "tif", "tiff", "webp",
+];
+/// Of these, what a picture in another format may stand beside, made by the camera or by somebody who developed it: then it is the same picture.
+const DEVELOPED: [&str; 10] = ["arw", "cr2", "cr3", "dng", "nef", "orf", "pef", "raf", "rw2", "heic"];
+/// What it is developed to.
+const DEVELOPED_TO: [&str; 4] = ["jpg", "JPG", "jpeg", "JPEG"];
 
 /// Whether a name is that of a picture, by its extension.
 pub fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+    has_extension(path, &EXTENSIONS)
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    path.extension().is_some_and(|e| extensions.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// Whether a JPEG of the same name stands beside a RAW or HEIC file.
+fn is_developed(path: &Path) -> bool {
+    has_extension(path, &DEVELOPED) && DEVELOPED_TO.iter().any(|extension| path.with_extension(extension).is_file())
 }
 
 /// The name of a file as text. Bytes that are no UTF-8 are written as `\xff`, so that two such files keep two names.
@@ -108,6 +126,9 @@ impl Folder {
                 }
                 Ok(entry) if entry.file_type().is_file() && is_walked(entry.path()) && !seen.named(entry.path()) => {
                     let path = entry.into_path();
+                    if is_developed(&path) {
+                        continue;
+                    }
                     let mut below = path.strip_prefix(&self.root).unwrap_or(&path).iter();
                     let class = below.next().filter(|_| below.next().is_some()).map(|name| name_of(Path::new(name)));
                     return Some(Ok(Found { path, class }));
@@ -200,6 +221,16 @@ mod tests {
         }
         let classes: Vec<_> = Walk::new(&[folder.path().to_owned()]).unwrap().map(|found| found.unwrap().class).collect();
         assert_eq!(classes, [None, Some("犬".to_owned()), Some("犬".to_owned())]);
+    }
+
+    #[test]
+    fn a_raw_file_beside_its_jpeg_is_the_same_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.CR2", "a.JPG", "b.nef", "c.heic", "c.jpeg", "d.png", "d.jpg"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(walk(folder.path(), &[""]), ["a.JPG", "b.nef", "c.jpeg", "d.jpg", "d.png"]);
+        assert_eq!(walk(folder.path(), &["a.CR2"]), ["a.CR2"]);
     }
 
     #[cfg(unix)]

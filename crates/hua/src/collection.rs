@@ -1,5 +1,4 @@
 //! Pictures to search in: the files of folders, or the built-in gallery, with their embeddings.
-use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +8,6 @@ use serde::Serialize;
 use crate::cache::{Cache, Stamp};
 use crate::gallery::{GalleryPicture, gallery};
 use crate::{Embedder, Embeddings, Error, Progress};
-
-/// Names that make a file of a folder a picture; a file that is named itself is tried whatever its name.
-const EXTENSIONS: [&str; 10] = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
 /// A picture that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -235,53 +231,20 @@ pub fn picture_files(sources: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Failure>)
     Ok((paths, failures))
 }
 
-/// The picture files in `sources`, in the order of their paths within a source. A file that is reached twice, by another spelling of the path
-/// or through a linked folder, counts once; a link to a file counts as a picture of its own.
+/// The picture files in `sources`: see [`hua_data::Walk`].
 fn find_pictures(sources: &[PathBuf], failures: &mut Vec<Failure>) -> Result<Vec<Source>, Error> {
-    let mut pictures = vec![];
-    let mut seen = BTreeSet::new();
-    let mut folders = HashMap::new();
-    let mut take = |path: PathBuf| {
-        let name = path.to_string_lossy().into_owned();
-        if seen.insert(place(&path, &mut folders)) {
-            pictures.push(Source::File { path, name });
-        }
+    let missing = |e| match e {
+        hua_data::Error::Io { path, source } => Error::Io { path, source },
+        other => Error::Io { path: sources.first().cloned().unwrap_or_default(), source: io::Error::other(other) },
     };
-    for source in sources {
-        let metadata = std::fs::metadata(source).map_err(|e| Error::Io { path: source.clone(), source: e })?;
-        if !metadata.is_dir() {
-            take(source.clone());
-            continue;
-        }
-        let shown = |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
-        for entry in walkdir::WalkDir::new(source).follow_links(true).sort_by_file_name().into_iter().filter_entry(shown) {
-            match entry {
-                Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => take(entry.into_path()),
-                Ok(_) => {}
-                // A link to a folder that is being walked: nothing is lost.
-                Err(e) if e.loop_ancestor().is_some() => {}
-                Err(e) => {
-                    let path = e.path().unwrap_or(source).to_string_lossy().into_owned();
-                    failures.push(Failure { path, reason: e.to_string() });
-                }
-            }
+    let mut pictures = vec![];
+    for found in hua_data::Walk::new(sources).map_err(missing)? {
+        match found {
+            Ok(found) => pictures.push(Source::File { name: hua_data::name_of(&found.path), path: found.path }),
+            Err(hua_data::Failure { name, reason }) => failures.push(Failure { path: name, reason }),
         }
     }
     Ok(pictures)
-}
-
-/// Where a file lies, whatever way led to it. `folders` remembers where the folders are.
-fn place(path: &Path, folders: &mut HashMap<PathBuf, PathBuf>) -> PathBuf {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
-    let place = folders.entry(folder.to_owned()).or_insert_with(|| {
-        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        std::fs::canonicalize(here).unwrap_or_else(|_| folder.to_owned())
-    });
-    place.join(name)
-}
-
-fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
 }
 
 #[cfg(test)]
@@ -297,39 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn folders_give_pictures_once_and_in_order() {
+    fn folders_and_files_give_pictures_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        std::fs::create_dir_all(path("sub/.hidden")).unwrap();
-        for name in ["b.JPG", "a.png", "notes.txt", "sub/虹.webp", "sub/.hidden/x.png", ".y.png"] {
+        for name in ["b.JPG", "a.png", "notes.txt", ".y.png"] {
             std::fs::write(path(name), "").unwrap();
         }
         let mut failures = vec![];
-        let sources = [folder.path().to_owned(), path("a.png"), path("notes.txt")];
-        let found = find_pictures(&sources, &mut failures).unwrap();
+        let found = find_pictures(&[folder.path().to_owned(), path("a.png"), path("notes.txt")], &mut failures).unwrap();
         let names: Vec<_> = found.iter().map(|s| s.name().rsplit('/').next().unwrap().to_owned()).collect();
-        assert_eq!(names, ["a.png", "b.JPG", "虹.webp", "notes.txt"]);
+        assert_eq!(names, ["a.png", "b.JPG", "notes.txt"]);
         assert!(failures.is_empty());
         assert!(matches!(find_pictures(&[path("none")], &mut failures), Err(Error::Io { .. })));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_picture_that_is_reached_twice_counts_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        std::fs::create_dir(path("2024")).unwrap();
-        std::fs::write(path("2024/a.png"), "").unwrap();
-        for (link, target) in [("latest", "2024"), ("2024/round", ".."), ("link.png", "2024/a.png")] {
-            std::os::unix::fs::symlink(target, path(link)).unwrap();
-        }
-        let mut failures = vec![];
-        let sources = [folder.path().to_owned(), path("latest"), path("latest/../2024/./a.png")];
-        let found = find_pictures(&sources, &mut failures).unwrap();
-        assert_eq!(
-            found.iter().map(Source::name).collect::<Vec<_>>(),
-            ["2024/a.png", "link.png"].map(|name| path(name).to_string_lossy().into_owned())
-        );
-        assert_eq!(failures, []);
     }
 }

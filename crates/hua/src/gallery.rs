@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use crate::evaluate::decode_base64;
+use hua_data::decode_base64;
 
 static IMAGES: &str = include_str!("../../../data/emoji-9l/valid_imgs.tsv");
 static TEXTS: &str = include_str!("../../../data/emoji-9l/valid_texts.jsonl");

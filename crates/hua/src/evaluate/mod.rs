@@ -12,7 +12,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub(crate) use dataset::decode_base64;
 pub use dataset::{Dataset, DatasetError, TextRecord};
 pub use recall::{Recalls, recalls};
 
@@ -68,7 +67,7 @@ fn is_zero(n: &usize) -> bool {
 /// [`Error::Dataset`] if the files are missing, damaged, or hold no text with a picture. A picture that cannot be decoded is left out and
 /// reported.
 pub fn retrieval(embedder: &Embedder, data: &Path, split: &str, progress: &dyn Progress) -> Result<RetrievalReport, Error> {
-    let dataset = Dataset::read(data, split)?;
+    let dataset = Dataset::read(data, split).map_err(DatasetError::from)?;
     let (images, failures) = embed_pictures(embedder, &dataset, progress)?;
     let mut groups: BTreeMap<&str, Vec<&TextRecord>> = BTreeMap::new();
     for text in &dataset.texts {
@@ -114,8 +113,9 @@ struct Pictures {
 fn embed_pictures(embedder: &Embedder, dataset: &Dataset, progress: &dyn Progress) -> Result<(Pictures, Vec<Failure>), Error> {
     let mut failures = vec![];
     let mut ids = BTreeMap::new();
-    progress.start("embedding pictures", dataset.image_count()? as u64);
-    let (embeddings, kept) = embedder.embed_encoded(dataset.images()?, &mut failures, progress)?;
+    progress.start("embedding pictures", dataset.image_count().map_err(DatasetError::from)? as u64);
+    let images = dataset.images().map_err(DatasetError::from)?.map(|image| image.map_err(DatasetError::from));
+    let (embeddings, kept) = embedder.embed_encoded(images, &mut failures, progress)?;
     for id in kept {
         let row = ids.len();
         if ids.insert(id.clone(), row).is_some() {
