@@ -2,8 +2,8 @@
 
 Made ones are clustered, not uniform: a common direction, clusters of very different sizes about it, and noise that is wide in a few
 dimensions and narrow in most, as embeddings have it. Half of the queries are rows with noise, as pictures are to pictures; the others
-are about another common direction, as texts are to pictures, where scores are low and close to each other. A gallery of one's own is
-any `.npy` of rows of one length (`hua embed -o FILE.npy`); its queries are rows with noise and sums of two rows.
+are about another common direction, as texts are to pictures, where scores are low and close to each other. A gallery of one's own is two
+`.npy` files of `hua embed`, of pictures and of texts; its queries are pictures with noise, and those texts.
 
 A folder of vectors has `rows.f32`, `queries.f32` (of length 1, without any header) and `width`; `exact.npy` (of each query the best rows
 by products in f64), `picked.npy` (one row of a hundred, the same for all queries) and `exact_picked.npy`; and `far.f32`, the first hundred
@@ -49,15 +49,14 @@ def made(folder, count, width):
     return numpy.stack([pictures, texts], 1).reshape(-1, width)
 
 
-def gallery(folder, file):
+def gallery(folder, file, texts):
     """Rows of a file, and queries about them."""
     random = numpy.random.default_rng(7)
-    x = unit(numpy.load(file).astype(numpy.float32))
+    x, half = unit(numpy.load(file).astype(numpy.float32)), QUERIES // 2
     x.tofile(folder / "rows.part")
-    half = QUERIES // 2
     near = unit(x[random.integers(len(x), size=half)] + 0.2 * unit(random.standard_normal((half, x.shape[1])).astype(numpy.float32)))
-    sums = unit(x[random.integers(len(x), size=half)] + x[random.integers(len(x), size=half)])
-    return numpy.stack([near, sums], 1).reshape(-1, x.shape[1])
+    texts = numpy.resize(unit(numpy.load(texts).astype(numpy.float32)), near.shape)
+    return numpy.stack([near, texts], 1).reshape(-1, x.shape[1])
 
 
 def exact(rows, queries, picked=None):
@@ -81,12 +80,12 @@ def exact(rows, queries, picked=None):
     return numpy.array(answers)
 
 
-def make(folder, count, width, file=None):
+def make(folder, count, width, files=None):
     """All files of the folder, unless they are there."""
     if (folder / "rows.f32").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    queries = gallery(folder, file) if file else made(folder, count, width)
+    queries = gallery(folder, *files) if files else made(folder, count, width)
     (folder / "width").write_text(str(queries.shape[1]))
     rows = load(folder, "rows.part")
     picked = numpy.arange(0, len(rows), SHARE)

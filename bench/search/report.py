@@ -10,12 +10,17 @@ ASKED = {"one": "one query", "picked": "one query, of 1 % of the rows", "eight":
 
 def figure(samples):
     """Seconds of a search: the median and the 90th percentile of the clean ones, or if there are not enough the least of all."""
-    clean = sorted(took for took, waited in samples if waited < CLEAN * took)
-    counts = {"clean": len(clean), "all": len(samples)}
-    if len(clean) < ENOUGH:
-        least = min(took for took, _ in samples)
-        return {"p50": least, "p90": least, "least": True, **counts}
-    return {"p50": statistics.median(clean), "p90": clean[int(0.9 * (len(clean) - 1))], "least": False, **counts}
+    clean, least = sorted(took for took, waited in samples if waited < CLEAN * took), min(took for took, _ in samples)
+    made = {"clean": len(clean), "all": len(samples), "least": least, "enough": len(clean) >= ENOUGH}
+    if not made["enough"]:
+        return {"p50": least, "p90": least, **made}
+    return {"p50": statistics.median(clean), "p90": clean[int(0.9 * (len(clean) - 1))], **made}
+
+
+def times(of, hua):
+    """How many times hua's: medians, or if one of them has none what both took at the least."""
+    what = "p50" if of["enough"] and hua["enough"] else "least"
+    return of[what] / hua[what]
 
 
 def start(side):
@@ -31,7 +36,7 @@ def table(head, rows):
 
 def milliseconds(made):
     p50, p90 = (f"{made[what] * 1e3:.2f}" for what in ("p50", "p90"))
-    return f"{p50} min" if made["least"] else f"{p50} / {p90}"
+    return f"{p50} / {p90}" if made["enough"] else f"{p50} min"
 
 
 def searches(cell):
@@ -42,8 +47,8 @@ def searches(cell):
         row = [name]
         for question in ASKED:
             of = figures[question]
-            times = f" (**{of['p50'] / made['hua'][question]['p50']:.1f}**)" if "hua" in made and name != "hua" else ""
-            row.append(milliseconds(of) + times)
+            ratio = f" (**{times(of, made['hua'][question]):.1f}**)" if "hua" in made and name != "hua" else ""
+            row.append(milliseconds(of) + ratio)
         found, memory = cell[name]["recall"], cell[name]["memory"]
         row.append(" · ".join(f"{recall:.4f}" for recall in found["one"]))
         row += [f"{min(found['picked']):.4f}", start(cell[name]), f"{memory['all']:.0f} ({memory['own']:.0f})"]
@@ -62,9 +67,9 @@ def files(entry):
         each = f"{built['bytes'] / count:.0f}{catalogue}"
         rows.append([name, f"{built['seconds']:.1f}", f"{(built['bytes'] + built.get('catalogue', 0)) / 1e6:.0f}", each])
         if "commits" in built:
-            times = sorted(built["commits"])
-            most = f"the slowest of {len(times)} {times[-1] * 1e3:.0f} ms"
-            text = f"\nhua adds 100 items with vectors to these and commits in {statistics.median(times) * 1e3:.0f} ms (median; {most}).\n"
+            commits = sorted(built["commits"])
+            most = f"the slowest of {len(commits)} {commits[-1] * 1e3:.0f} ms"
+            text = f"\nhua adds 100 items with vectors to these and commits in {statistics.median(commits) * 1e3:.0f} ms (median; {most}).\n"
     return table(["side", "written from vectors at hand, s", "MB", "bytes an item"], rows) + text
 
 
@@ -105,8 +110,8 @@ Machine: {run["cpu"]}, {run["cores"]} cores, {", ".join(run["instructions"])}; {
 {run["rustc"]}. {run["date"]}. Commands: {commands}.
 
 A search's time is wall-clock time in the side's own process, from the query's numbers to the numbers of the best ten rows. It is
-clean if the threads of the side waited for a core for less than {CLEAN:.0%} of it; figures are of clean searches, or, marked `min`, the
-least of all where there are not {ENOUGH}. The page cache is warm throughout. Recall is against products in f64 of the vectors in f32.
+clean if the threads of the side waited for a core for less than {100 * CLEAN:.0f} % of it; figures are of clean searches, or, marked `min`, the
+least of all where there are not {ENOUGH}; then a ratio is of what both sides took at the least. The page cache is warm throughout. Recall is against products in f64 of the vectors in f32.
 """
     ]
     for name, entry in data["vectors"].items():

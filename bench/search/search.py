@@ -3,7 +3,7 @@
 
     pip install -r requirements.txt
     cargo build --release -p hua-index --examples
-    python search.py [--gallery FILE.npy]
+    python search.py [--gallery PICTURES.npy TEXTS.npy]
 
 Each side is a process of its own that answers the queries it is given. The sides of a cell (the vectors, a number of threads) take
 turns, round by round, so that a change of the machine's mood hits all of them. Every sample is kept: what a search took, and for how
@@ -205,7 +205,7 @@ def parse():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="folder for bench-search.{json,md,svg}")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--gallery", type=pathlib.Path, help="a `.npy` of vectors, to search those in place of made ones")
+    parser.add_argument("--gallery", type=pathlib.Path, nargs=2, help="`.npy` of pictures and of texts, to search those in place of made ones")
     parser.add_argument("--sides", default="", help="only the sides whose names match")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[2, 1])
     parser.add_argument("--rounds", type=int, default=10)
@@ -220,14 +220,14 @@ def parse():
 
 def told():
     """The command, without what says where things lie on this machine."""
-    return re.sub(r" --(hua|work|out|gallery) \S+", r"", " ".join(["python", "search.py", *sys.argv[1:]]))
+    return re.sub(r" (--gallery \S+|--(hua|work|out)) \S+", "", " ".join(["python", "search.py", *sys.argv[1:]]))
 
 
 def main():
     raw = ARGUMENTS.out / "bench-search.json"
     data = json.loads(raw.read_text()) if raw.exists() else {"vectors": {}, "runs": []}
     if not ARGUMENTS.report:
-        name = ARGUMENTS.gallery.stem if ARGUMENTS.gallery else f"{ARGUMENTS.rows}x{ARGUMENTS.width}"
+        name = ARGUMENTS.gallery[0].stem if ARGUMENTS.gallery else f"{ARGUMENTS.rows}x{ARGUMENTS.width}"
         folder = ARGUMENTS.work / name
         make(folder, ARGUMENTS.rows, ARGUMENTS.width, ARGUMENTS.gallery)
         if ARGUMENTS.again:
@@ -241,7 +241,7 @@ def main():
             measure(folder, threads, cell)
             recalls(folder, cell)
         part = raw.with_suffix(".part")
-        part.write_text(json.dumps(data) + "\n")
+        part.write_text(json.dumps(data, separators=(",", ":")) + "\n")
         part.rename(raw)
     report.write(data, ARGUMENTS.out)
 
