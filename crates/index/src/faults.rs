@@ -31,6 +31,8 @@ enum Fault {
 struct Plan {
     fault: Fault,
     steps: u64,
+    /// A kind of step that takes no effect.
+    forget: String,
     /// Of files that were written: their length, and how much of it lasts.
     lengths: BTreeMap<PathBuf, (u64, u64)>,
     /// Files whose folder was not synced yet.
@@ -53,6 +55,7 @@ pub(crate) fn step(what: Step, path: &Path) -> io::Result<()> {
             _ => {}
         }
         match what {
+            _ if format!("{what:?}") == plan.forget => {}
             Step::Append { len, bytes } => {
                 let length = plan.lengths.entry(path.into()).or_insert((len, len));
                 length.0 = len + bytes as u64;
@@ -259,6 +262,7 @@ fn a_child_plays_rounds() {
     let number = |name: &str| variable(name).unwrap().parse::<u64>().unwrap();
     if number("POWER") > 0 {
         plan(Fault::Power(number("POWER")));
+        PLAN.with_borrow_mut(|plan| plan.forget = variable("FORGET").unwrap_or_default());
     }
     play_all(Path::new(&path), Path::new(&variable("TOLD").unwrap()), number("ROUNDS") as usize).unwrap();
 }
@@ -267,34 +271,46 @@ fn rounds_told(told: &Path) -> usize {
     fs::read_to_string(told).map_or(0, |rounds| rounds.parse().unwrap())
 }
 
+/// What is left of a library when the power goes at a step: whether it did, or the child was done before. `forget` is a kind of step that
+/// takes no effect.
+fn survives(at: u64, forget: &str) -> bool {
+    let folder = folder();
+    let (path, told) = (folder.path().join("library"), folder.path().join("told"));
+    let done = child(&path, &told, ROUNDS, at).env("HUA_INDEX_TEST_FORGET", forget).status().unwrap();
+    let committed = rounds_told(&told);
+    if done.success() {
+        assert_eq!((committed, whole(&path)), (ROUNDS, ROUNDS));
+        return false;
+    }
+    assert_eq!(done.code(), None, "step {at}: the child failed by itself");
+    let last_or_next = |found: usize| {
+        assert!(found == committed || found == committed + 1, "step {at}: {committed} rounds were committed, {found} are there");
+        found
+    };
+    // A reader may come before any writer.
+    if committed > 0 {
+        last_or_next(whole(&path));
+    }
+    let mut writer = open(&path).unwrap_or_else(|error| panic!("step {at}: {error}"));
+    if committed > 0 || writer.value("rounds").unwrap().is_some() {
+        let found = last_or_next(whole(&path));
+        play(&mut writer, found).unwrap();
+        assert_eq!(whole(&path), found + 1);
+    }
+    true
+}
+
 #[test]
 fn a_loss_of_power_at_any_step_leaves_the_last_commit_whole() {
-    let mut losses = 0;
-    for at in 1.. {
-        let folder = folder();
-        let (path, told) = (folder.path().join("library"), folder.path().join("told"));
-        let done = child(&path, &told, ROUNDS, at).status().unwrap();
-        let committed = rounds_told(&told);
-        if done.success() {
-            assert_eq!((committed, whole(&path)), (ROUNDS, ROUNDS));
-            break;
-        }
-        assert_eq!(done.code(), None, "step {at}: the child failed by itself");
-        losses += 1;
-        // A reader may come before any writer.
-        if committed > 0 {
-            let found = whole(&path);
-            assert!(found == committed || found == committed + 1, "step {at}: {committed} rounds were committed, {found} are there");
-        }
-        let mut writer = open(&path).unwrap_or_else(|error| panic!("step {at}: {error}"));
-        if committed > 0 || writer.value("rounds").unwrap().is_some() {
-            let found = whole(&path);
-            assert!(found == committed || found == committed + 1, "step {at}: {committed} rounds were committed, {found} are there");
-            play(&mut writer, found).unwrap();
-            assert_eq!(whole(&path), found + 1);
-        }
-    }
+    let losses = (1..).take_while(|&at| survives(at, "")).count();
     assert!(losses > 300, "only {losses} steps");
+}
+
+#[test]
+fn a_writer_that_does_not_sync_would_be_caught() {
+    for forget in ["Sync", "SyncFolder"] {
+        assert!((1..100).any(|at| std::panic::catch_unwind(|| survives(at, forget)).is_err()), "{forget} is not missed");
+    }
 }
 
 #[cfg(unix)]
