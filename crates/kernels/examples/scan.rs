@@ -3,6 +3,10 @@
 //! Rows are made, clustered and not uniform: a common direction, clusters of very different sizes about it, and noise that is wide in a few
 //! dimensions and narrow in most, as embeddings have it. Half of the queries are rows with noise, the others are about another common
 //! direction, as texts are to pictures. Recall is against exact products of the rows in f32 as they were made.
+//!
+//! Of 300,000 rows of 512, ten wanted: 10 candidates have a recall of 0.946 (rows with noise) and 0.978 (the others), 12 of 0.997 and 1.000,
+//! 15 of 0.999 and 1.000, and more change nothing: what is left is rows that are equal in f16. To ask for the next rows line by line while
+//! these are multiplied, rather than for all lines of these before, takes 23 ms where the scan takes 16.
 use std::time::Instant;
 
 use hua_kernels::scan::{Best, ScanQuery, ScanRows, dot_f16, dot_f32, quantise_row, scan_segments, stride, to_f16_row};
