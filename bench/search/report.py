@@ -69,7 +69,9 @@ def files(entry):
         if "commits" in built:
             commits = sorted(built["commits"])
             most = f"the slowest of {len(commits)} {commits[-1] * 1e3:.0f} ms"
-            text = f"\nhua adds 100 items with vectors to these and commits in {statistics.median(commits) * 1e3:.0f} ms (median; {most}).\n"
+            text = (
+                f"\nhua adds 100 items with vectors to these and commits in {statistics.median(commits) * 1e3:.0f} ms (median; {most}).\n"
+            )
     return table(["side", "written from vectors at hand, s", "MB", "bytes an item"], rows) + text
 
 

@@ -205,7 +205,9 @@ def parse():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs", help="folder for bench-search.{json,md,svg}")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--gallery", type=pathlib.Path, nargs=2, help="`.npy` of pictures and of texts, to search those in place of made ones")
+    parser.add_argument(
+        "--gallery", type=pathlib.Path, nargs=2, help="`.npy` of pictures and of texts, to search those in place of made ones"
+    )
     parser.add_argument("--sides", default="", help="only the sides whose names match")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[2, 1])
     parser.add_argument("--rounds", type=int, default=10)

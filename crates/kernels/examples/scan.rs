@@ -110,7 +110,7 @@ impl Made {
     fn query(&self, i: usize) -> Vec<f32> {
         let mut random = Random(1 << 50 | i as u64);
         let noise = random.noise(self.width);
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             let row = self.row((random.unit() * 1e5) as usize);
             return unit(row.iter().zip(noise).map(|(row, noise)| row + 0.2 * noise).collect());
         }
