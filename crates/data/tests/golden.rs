@@ -1,4 +1,6 @@
 //! The data set that `tests/golden/make_data.py` had cn_clip's steps and pyarrow write: every form of it says the same.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::{Path, PathBuf};
 
 use hua_data::chinese_clip::Split;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "../../../tests/golden/difficult/mod.rs"]
+mod difficult;
+
 use std::path::{Path, PathBuf};
 
 use hua_image::{DecodeOptions, Error, Limits, Picture, Preprocess, Size};
@@ -36,6 +39,18 @@ fn each_file_of_the_corpus_is_refused_for_its_own_reason() {
         refusals += &format!("{name}: {source}\n");
     }
     insta::assert_snapshot!(refusals);
+}
+
+#[test]
+fn a_difficult_file_is_a_picture_or_refused_as_is_said_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in difficult::make(folder.path()) {
+        // The name of one is no UTF-8; its bytes are those of others.
+        if !file.name.contains("\\x") {
+            let picture = Picture::open(folder.path().join(file.name), &DecodeOptions::default());
+            assert_eq!(picture.is_ok(), file.sound, "{}: {:?}", file.name, picture.err());
+        }
+    }
 }
 
 #[test]
