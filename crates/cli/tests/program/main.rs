@@ -8,6 +8,7 @@ mod embed;
 mod errors;
 mod gallery;
 mod help;
+mod index;
 mod inspect;
 mod pull;
 mod score;
