@@ -16,6 +16,8 @@ mod search;
 #[path = "../../../hua/tests/hub/server.rs"]
 #[expect(dead_code, reason = "the library's tests misuse the hub in more ways")]
 mod server;
+#[cfg(unix)]
+mod walkthrough;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
