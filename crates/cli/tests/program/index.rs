@@ -39,7 +39,7 @@ fn a_folder_becomes_a_library_and_the_library_follows_it() {
     place.photos(3);
     place.write("photos/bad.jpg", b"<html>");
     assert_snapshot!(place.told(&["index", "photos", "-o", "library"]), @"
-    warning: left out `HOME/photos/bad.jpg`: unknown picture format, wanted JPEG, PNG, WebP, GIF, BMP or TIFF
+    warning: left out `HOME/photos/bad.jpg`: not a picture: the content looks like HTML; wanted JPEG, PNG, WebP, GIF, BMP or TIFF
     pictures: 3 new, 1 failed in `library`
     ");
     place.picture("photos/new.png", [1, 2, 3]);
@@ -52,7 +52,7 @@ fn a_folder_becomes_a_library_and_the_library_follows_it() {
     assert!(info["sources"][0].as_str().unwrap().ends_with("photos"));
     let errors = place.hua(&["index", "errors", "library", "--json"]).json_lines();
     assert!(errors.len() == 1 && errors[0]["path"].as_str().unwrap().ends_with("photos/bad.jpg"), "{errors:?}");
-    assert!(place.hua(&["index", "errors", "library"]).ok().contains("unknown picture format"));
+    assert!(place.hua(&["index", "errors", "library"]).ok().contains("not a picture"));
     let table = place.hua(&["index", "info", "library"]).ok();
     assert!(table.contains("emoji-9l-bootstrap") && table.contains("photos"), "{table}");
     assert_eq!(place.hua(&["index", "check", "library"]).ok(), "");
