@@ -14,6 +14,7 @@ use crate::stop;
 use crate::table::{counted, thousands};
 
 #[derive(Args)]
+#[group(id = "ingest")]
 pub struct Arguments {
     /// Folders, and files that list pictures; none: all that the library was made from
     #[arg(value_name = "DIR-OR-FILE")]
