@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod ask;
 mod bench;
 mod convert;
 mod embed;
