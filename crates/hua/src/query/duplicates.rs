@@ -160,9 +160,8 @@ fn joined<I: Iterator<Item = hua_index::Result<(ItemId, Vec<f32>)>>>(
     }
     progress.finish();
     let mut sets: BTreeMap<u32, Vec<ItemId>> = BTreeMap::new();
-    for index in 0..parents.len() {
-        let root = root(&mut parents, index as u32);
-        sets.entry(root).or_default().push(items[index]);
+    for (index, &item) in items.iter().enumerate() {
+        sets.entry(root(&mut parents, index as u32)).or_default().push(item);
     }
     Ok(sets.into_values().filter(|set| set.len() > 1).collect())
 }
