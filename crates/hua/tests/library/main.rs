@@ -20,46 +20,46 @@ use hua::library::{IngestOptions, Ingested, ingest};
 use hua::{Embedder, Error, NoProgress, OpenOptions, Progress};
 
 /// The built-in model, with two threads so that there is something to get out of order.
-pub fn embedder() -> &'static Embedder {
+pub(crate) fn embedder() -> &'static Embedder {
     static EMBEDDER: OnceLock<Embedder> = OnceLock::new();
     EMBEDDER.get_or_init(|| Embedder::embedded(&OpenOptions { threads: 2, ..OpenOptions::default() }).unwrap())
 }
 
 /// The same model, which makes other vectors of the same pictures.
-pub fn other() -> &'static Embedder {
+pub(crate) fn other() -> &'static Embedder {
     static EMBEDDER: OnceLock<Embedder> = OnceLock::new();
     EMBEDDER.get_or_init(|| Embedder::embedded(&OpenOptions { threads: 2, compat: true, ..OpenOptions::default() }).unwrap())
 }
 
 /// A folder of pictures and a library of them.
-pub struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         fs::create_dir(place.photos()).unwrap();
         place
     }
 
-    pub fn photos(&self) -> PathBuf {
+    pub(crate) fn photos(&self) -> PathBuf {
         self.0.path().join("photos")
     }
 
-    pub fn library(&self) -> PathBuf {
+    pub(crate) fn library(&self) -> PathBuf {
         self.0.path().join("library")
     }
 
-    pub fn photo(&self, name: &str) -> PathBuf {
+    pub(crate) fn photo(&self, name: &str) -> PathBuf {
         self.photos().join(name)
     }
 
     /// The name under which a library knows a picture.
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         self.photos().canonicalize().unwrap().join(name).to_str().unwrap().to_owned()
     }
 
     /// Writes a file that was changed later than every other.
-    pub fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.photo(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
@@ -67,49 +67,49 @@ impl Place {
     }
 
     /// A picture of its own for each number.
-    pub fn picture(&self, name: &str, number: u8) {
+    pub(crate) fn picture(&self, name: &str, number: u8) {
         self.write(name, &picture(number));
     }
 
-    pub fn touch(&self, name: &str) {
+    pub(crate) fn touch(&self, name: &str) {
         static CLOCK: AtomicU64 = AtomicU64::new(1_700_000_000);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(CLOCK.fetch_add(1, Ordering::Relaxed));
         File::options().write(true).open(self.photo(name)).unwrap().set_modified(time).unwrap();
     }
 
-    pub fn ingest(&self) -> Ingested {
+    pub(crate) fn ingest(&self) -> Ingested {
         self.ingest_with(|_| {}).unwrap()
     }
 
-    pub fn ingest_with(&self, change: impl FnOnce(&mut IngestOptions<'_>)) -> Result<Ingested, Error> {
+    pub(crate) fn ingest_with(&self, change: impl FnOnce(&mut IngestOptions<'_>)) -> Result<Ingested, Error> {
         let stop = AtomicBool::new(false);
         let mut options = IngestOptions::new(&stop);
         change(&mut options);
         ingest(&self.library(), embedder(), &[self.photos()], &options, &NoProgress)
     }
 
-    pub fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         Reader::open(&self.library()).unwrap()
     }
 
-    pub fn items(&self) -> BTreeMap<String, Item> {
+    pub(crate) fn items(&self) -> BTreeMap<String, Item> {
         items(&self.reader())
     }
 }
 
-pub fn picture(number: u8) -> Vec<u8> {
+pub(crate) fn picture(number: u8) -> Vec<u8> {
     let pixels: Vec<u8> = (0..64_u32).flat_map(|at| [number.wrapping_mul(37), (at * u32::from(number) % 256) as u8, 200]).collect();
     Picture::from_rgb8(8, 8, pixels).unwrap().encode_png()
 }
 
 /// All items by path.
-pub fn items(reader: &Reader) -> BTreeMap<String, Item> {
+pub(crate) fn items(reader: &Reader) -> BTreeMap<String, Item> {
     let ids = reader.items(&Filter::all()).unwrap();
     ids.into_iter().map(|id| reader.item(id).unwrap().unwrap()).map(|item| (item.path.clone(), item)).collect()
 }
 
 /// The vectors that answer, by path.
-pub fn vectors(reader: &Reader) -> BTreeMap<String, Vec<f32>> {
+pub(crate) fn vectors(reader: &Reader) -> BTreeMap<String, Vec<f32>> {
     let space = reader.spaces().iter().find(|space| space.state == SpaceState::Live).unwrap().id;
     let row = |(path, item): (String, Item)| Some((path, reader.vector(space, item.id).unwrap()?));
     items(reader).into_iter().filter_map(row).collect()
