@@ -124,7 +124,7 @@ impl Typed {
 fn asked(query: &Query, pictures: &mut impl Iterator<Item = (String, Picture)>) -> Asked {
     let count = query.terms().iter().filter(|term| matches!(term.content, Content::Picture(_))).count();
     let mut own: Vec<(String, Picture)> = pictures.take(count).collect();
-    match (query.only_words(), &query.terms()[..]) {
+    match (query.only_words(), query.terms()) {
         (Some(words), _) => Asked::Words(words.to_owned()),
         (None, [term]) if term.weight > 0.0 && count == 1 => {
             let (name, picture) = own.remove(0);
