@@ -14,14 +14,15 @@ const USAGE: &str = "usage: cargo xtask COMMAND
             tests/golden/README.md names; token ids: tests/golden/make_text.py)
   peers     measure hua against other engines (needs Python; see bench/peers/README.md)";
 
+/// The scripts that need nothing but Python.
+const GOLDENS: [&str; 8] = ["checkpoints", "data", "exchange", "facts", "image", "models", "pipeline", "recalls"];
+
 fn main() -> Result<()> {
     let command = std::env::args().nth(1).unwrap_or_default();
     match command.as_str() {
         "check" => run("bash", &[".ci/run"]),
         "counts" => counts::counts(&std::env::args().skip(2).collect::<Vec<_>>()),
-        "goldens" => ["make_models.py", "make_pipeline.py", "make_recalls.py", "make_image.py", "make_checkpoints.py"]
-            .iter()
-            .try_for_each(|script| run("python3", &[&format!("tests/golden/{script}")])),
+        "goldens" => GOLDENS.iter().try_for_each(|script| run("python3", &[&format!("tests/golden/make_{script}.py")])),
         "peers" => run("python3", &["bench/peers/peers.py"]),
         _ => bail!("{USAGE}"),
     }
