@@ -3,6 +3,7 @@
 //! `search/queries.rs` makes queries of what was typed, `folder.rs` and `library.rs` answer them, `show.rs` shows the answers.
 
 mod folder;
+mod hits;
 mod library;
 mod queries;
 mod show;
@@ -14,7 +15,7 @@ use clap::builder::RangedU64ValueParser;
 use hua::library::is_library;
 use hua::query::SUGGESTED_LEVEL;
 
-use self::show::Outputs;
+use self::show::{Files, Outputs};
 use super::sources::{Split, Typed, split};
 use crate::complaint::Complaint;
 use crate::session::Session;
@@ -74,6 +75,9 @@ pub struct Arguments {
     /// Write a page of the hits, one HTML file that needs nothing else
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
+    /// Write all hits as a table, a row each, CSV or parquet
+    #[arg(long, value_name = "FILE.csv")]
+    table: Option<PathBuf>,
     /// Embed all pictures again and keep nothing
     #[arg(long)]
     no_cache: bool,
@@ -89,7 +93,7 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 }
 
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
-    let Arguments { words, after_dashes, given, images, composing, top, min_score, json, sheet, html, no_cache, of_library } = arguments;
+    let Arguments { words, after_dashes, given, images, composing, top, min_score, json, sheet, html, table, no_cache, of_library } = arguments;
     if let Some(level) = min_score.filter(|level| !(0.0..1.0).contains(level)) {
         let message = format!("`--min-score` is {level}, wanted a level from 0 to below 1, such as {SUGGESTED_LEVEL}");
         return Err(Complaint::caller(message).into());
@@ -109,7 +113,7 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     };
     let queries = composing.read(words, &images, of_library.alike())?;
     // Begun before the work, so that a place that cannot be written to is known before.
-    let outputs = Outputs::begin(json, sheet, html)?;
+    let outputs = Outputs::begin(json, Files { sheet, html, table })?;
     let embedder = session.embedder()?;
     if let Some(note) = note {
         session.printer.note(note);

@@ -109,6 +109,11 @@ impl Draft {
         self.file.as_file_mut()
     }
 
+    /// Where the file is until then, for those who write by name.
+    pub fn part(&self) -> &Path {
+        self.file.path()
+    }
+
     /// Gives the file its name; one that was there is replaced.
     pub fn finish(self) -> anyhow::Result<()> {
         let path = self.path;

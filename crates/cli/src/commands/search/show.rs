@@ -7,6 +7,7 @@ use hua::image::Picture;
 use hua::index::{Caption, Tag};
 use serde::Serialize;
 
+use super::hits;
 use crate::complaint::Complaint;
 use crate::output::Draft;
 use crate::page;
@@ -70,16 +71,28 @@ pub struct Outputs {
     json: bool,
     sheet: Option<(Draft, PathBuf)>,
     page: Option<(Draft, PathBuf)>,
+    table: Option<(Draft, PathBuf)>,
+}
+
+/// The files that are asked for.
+pub struct Files {
+    pub sheet: Option<PathBuf>,
+    pub html: Option<PathBuf>,
+    pub table: Option<PathBuf>,
 }
 
 impl Outputs {
     /// Begins the files, which are written at the end.
-    pub fn begin(json: bool, sheet: Option<PathBuf>, html: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub fn begin(json: bool, files: Files) -> anyhow::Result<Self> {
         let begin = |path: Option<PathBuf>, extensions: &[&str], what: &str| {
             path.map(|path| begin_file(&path, extensions, what).map(|draft| (draft, path))).transpose()
         };
-        let sheet = begin(sheet, &["png"], "a contact sheet is a PNG")?;
-        Ok(Self { json, sheet, page: begin(html, &["html", "htm"], "a page is HTML")? })
+        Ok(Self {
+            json,
+            sheet: begin(files.sheet, &["png"], "a contact sheet is a PNG")?,
+            page: begin(files.html, &["html", "htm"], "a page is HTML")?,
+            table: begin(files.table, &["csv", "parquet"], "a table is CSV or parquet")?,
+        })
     }
 
     /// Shows the answers; `picture` reads what is to be seen.
@@ -100,6 +113,11 @@ impl Outputs {
             if let Some(note) = &answer.note {
                 session.printer.note(format!("{}: {note}", asked.name()));
             }
+        }
+        if let Some((draft, path)) = self.table {
+            let parquet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+            hits::write(draft, parquet, &asked, &answers)?;
+            session.printer.note(format!("the table of hits is `{}`", path.display()));
         }
         if self.sheet.is_none() && self.page.is_none() {
             return Ok(());
