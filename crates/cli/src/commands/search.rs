@@ -93,7 +93,8 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 }
 
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
-    let Arguments { words, after_dashes, given, images, composing, top, min_score, json, sheet, html, table, no_cache, of_library } = arguments;
+    let Arguments { words, after_dashes, given, images, composing, top, min_score, json, sheet, html, table, no_cache, of_library } =
+        arguments;
     if let Some(level) = min_score.filter(|level| !(0.0..1.0).contains(level)) {
         let message = format!("`--min-score` is {level}, wanted a level from 0 to below 1, such as {SUGGESTED_LEVEL}");
         return Err(Complaint::caller(message).into());
