@@ -48,3 +48,21 @@ fn bomb() -> Vec<u8> {
     png[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     png
 }
+
+#[path = "../../../../tests/golden/difficult/mod.rs"]
+mod corpus;
+
+#[test]
+fn each_of_the_difficult_files_is_in_the_library_or_among_its_errors() {
+    let place = Place::new();
+    let files = corpus::make(&place.photos());
+    let done = place.ingest();
+    let reader = place.reader();
+    let errors: Vec<String> = reader.errors().unwrap().into_iter().map(|error| error.path).collect();
+    for file in &files {
+        let name = place.name(file.name);
+        let found = (reader.item_at(&name).unwrap().is_some(), errors.contains(&name));
+        assert_eq!(found, (file.sound, !file.sound), "`{name}`, {done:?}, {errors:#?}");
+    }
+    assert_eq!(done.added + done.failed, files.len() as u64);
+}
