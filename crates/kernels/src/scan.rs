@@ -8,7 +8,7 @@
 //!
 //! Several queries share one pass over memory: rows go by in blocks that the nearest cache holds, and each block meets every query.
 //!
-//! Tried on two cores of a Zen 3 (`--example scan`), milliseconds for 1,000,000 rows of 512 bytes from the page cache, the least of 60, by two
+//! Tried on two cores of a Zen 3, milliseconds for 1,000,000 rows of 512 bytes from the page cache, the least of 60, by two
 //! threads (by one): four rows at once, all their lines asked for before the first is read, 15.2 (31); nothing asked for 27.5 (54); the next
 //! four rows asked for instead 14.8 (31), but for two queries 22.3 where there were 16.6; four to sixteen KB ahead 15.7 (31). That is 34 GB/s.
 //! Prefetches that leave the farther caches alone change nothing. Eight queries take 42 (82): by then instructions are the limit, 10 ns a row
