@@ -19,8 +19,8 @@
 //! looks like more than it should be is put into quotes. A query that is printed and parsed again is the same query.
 use std::fmt;
 
-/// Extensions of picture files.
-const EXTENSIONS: [&str; 13] = ["avif", "bmp", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+use hua_data::EXTENSIONS;
+
 const MOST_WEIGHT: f32 = 1e6;
 
 /// A query: at least one term.
