@@ -76,8 +76,7 @@ pub fn make(folder: &Path, data: &Path) -> io::Result<()> {
     fs::write(folder.join("phone/IMG_0003.jpg"), "<!DOCTYPE html><title>404 Not Found</title>")
 }
 
-// The test of the walk-through takes in this file too.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the test of the walk-through takes in this file too")]
 fn main() -> io::Result<()> {
     let folder = std::env::args_os().nth(1).unwrap_or("photos".into());
     make(Path::new(&folder), &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/emoji-9l"))
