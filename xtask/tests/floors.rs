@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate of the workspace and its floor.
-const FLOORS: [(&str, u32); 11] = [
+const FLOORS: [(&str, u32); 12] = [
     ("hua-graph", 0),
     ("hua-kernels", 0),
     ("hua-text", 0),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u32); 11] = [
     ("hua-index", 1),
     ("hua-model", 2),
     ("hua", 3),
+    ("hua-train", 4),
     ("hua-cli", 5),
     ("xtask", 5),
 ];

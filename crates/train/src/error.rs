@@ -1,0 +1,100 @@
+//! What can go wrong in training.
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hua_exec::ExecError;
+use hua_model::ModelError;
+
+/// Why a run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something that lists pictures and cannot be read.
+    #[error(transparent)]
+    Data(#[from] hua_data::Error),
+    /// Loss or gradients that are not numbers, step after step.
+    #[error("{skipped} steps in a row, up to step {step}, had a {what} that is not finite")]
+    Diverged {
+        /// The last of them.
+        step: u64,
+        /// How many there were.
+        skipped: u32,
+        /// What it was: `loss`, or the gradient of which parameter.
+        what: String,
+    },
+    /// A graph that cannot be loaded or run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// No room for a checkpoint; those that were written before are as they were.
+    #[error("the disk is full: `{}` cannot be written; the checkpoints before it are whole", path.display())]
+    Full {
+        /// What was written.
+        path: PathBuf,
+    },
+    /// What the library `hua` complains of.
+    #[error(transparent)]
+    Hua(#[from] hua::Error),
+    /// A file or folder that cannot be read or written.
+    #[error("cannot use `{}`: {source}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A model that cannot be read or written.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A checkpoint of another recipe.
+    #[error("`{}` was written by another recipe: {}", path.display(), differences.join("; "))]
+    OtherRecipe {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Each key with what it was and is.
+        differences: Vec<String>,
+    },
+    /// A recipe that says something impossible.
+    #[error("recipe: `{key}` is {found}, wanted {wanted}")]
+    Recipe {
+        /// Which key, with dots.
+        key: String,
+        /// What it says.
+        found: String,
+        /// What it may say.
+        wanted: String,
+    },
+    /// A training state that cannot be gone on with.
+    #[error("`{}` is no training state of this run: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is found and what is wanted.
+        reason: String,
+    },
+    /// A recipe that is no TOML.
+    #[error("`{}` is no recipe: {message}", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+}
+
+/// What training gives, or why it cannot.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Of a failed use of `path`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.as_ref().to_owned() },
+            _ => Self::Io { path: path.as_ref().to_owned(), source },
+        }
+    }
+
+    /// Of a recipe's key.
+    pub fn recipe(key: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) -> Self {
+        Self::Recipe { key: key.into(), found: found.into(), wanted: wanted.into() }
+    }
+}

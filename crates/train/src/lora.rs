@@ -1,0 +1,1 @@
+//! Low-rank adapters: which layers get them, and how they are merged.

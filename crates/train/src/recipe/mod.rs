@@ -1,0 +1,82 @@
+//! The recipe of a run: one TOML file, one struct a section, every key documented here with its unit and default.
+//!
+//! Decided here: unknown keys are refused; what is not said is filled in once, so that the copy in the run's folder says everything; the
+//! same recipe gives the same run. `--set section.key=value` replaces single values before anything is checked.
+mod checkpoint;
+mod data;
+mod eval;
+mod loss;
+mod model;
+mod optim;
+mod read;
+mod schedule;
+mod train;
+
+use serde::{Deserialize, Serialize};
+
+pub use checkpoint::CheckpointSection;
+pub use data::DataSection;
+pub use eval::EvalSection;
+pub use loss::LossSection;
+pub use model::{Lora, ModelSection, TowerSection, Trained};
+pub use optim::{NoDecay, OptimSection};
+pub use schedule::{Decay, ScheduleSection};
+pub use train::{TrainPrecision, TrainSection};
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Which task it is; `hua train` has a command for each.
+    pub kind: Kind,
+    /// What it starts from.
+    pub model: ModelSection,
+    /// What it learns from, and what it is evaluated on.
+    pub data: DataSection,
+    /// The text tower.
+    #[serde(default)]
+    pub text: TowerSection,
+    /// The image tower.
+    #[serde(default)]
+    pub image: TowerSection,
+    /// What is made small.
+    #[serde(default)]
+    pub loss: LossSection,
+    /// AdamW.
+    #[serde(default)]
+    pub optim: OptimSection,
+    /// How long, and the learning rate over that time.
+    #[serde(default)]
+    pub schedule: ScheduleSection,
+    /// The steps.
+    #[serde(default)]
+    pub train: TrainSection,
+    /// When it is evaluated, and when it stops early.
+    #[serde(default)]
+    pub eval: EvalSection,
+    /// When checkpoints are written.
+    #[serde(default)]
+    pub checkpoint: CheckpointSection,
+}
+
+/// The tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Pictures and texts, towards each other.
+    Contrastive,
+    /// A text tower towards a teacher's vectors of parallel texts (AltCLIP's stage 1).
+    Distill,
+    /// A trained model further, on other data: all of it, some layers, or low-rank adapters.
+    Finetune,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Contrastive => "contrastive",
+            Self::Distill => "distill",
+            Self::Finetune => "finetune",
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! The three recipes as tasks.
