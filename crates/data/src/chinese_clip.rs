@@ -26,6 +26,9 @@ const TEXT_LINE: &str = "an object with `text` and `image_ids`";
 /// One line of `SPLIT_texts.jsonl`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TextRecord {
+    /// Its number or name in the file, if it has one.
+    #[serde(default, deserialize_with = "id")]
+    pub text_id: Option<String>,
     /// The text.
     pub text: String,
     /// The pictures it describes.
@@ -143,7 +146,7 @@ pub(crate) fn captions(path: &Path, failures: &mut Vec<Failure>) -> HashMap<Stri
         Ok(records) => {
             for record in records {
                 match record {
-                    Ok(TextRecord { text, image_ids, lang }) => {
+                    Ok(TextRecord { text, image_ids, lang, .. }) => {
                         for id in image_ids {
                             captions.entry(id).or_default().push(Caption { language: lang.clone(), text: text.trim().to_owned() });
                         }
@@ -198,21 +201,29 @@ fn lines(path: &Path) -> Result<impl Iterator<Item = Result<Line>> + use<>> {
     }))
 }
 
-fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Number(i64),
-        Text(String),
-    }
-    let ids = Vec::<Id>::deserialize(deserializer)?;
-    Ok(ids
-        .into_iter()
-        .map(|id| match id {
+/// An id as it is written: a number, as upstream wants, or any string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Number(i64),
+    Text(String),
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        match id {
             Id::Number(n) => n.to_string(),
             Id::Text(text) => text,
-        })
-        .collect())
+        }
+    }
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<String>, D::Error> {
+    Ok(Option::<Id>::deserialize(deserializer)?.map(String::from))
+}
+
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    Ok(Vec::<Id>::deserialize(deserializer)?.into_iter().map(String::from).collect())
 }
 
 #[cfg(test)]
@@ -232,7 +243,7 @@ mod tests {
         let texts = "{\"text_id\": 1, \"text\": \"虹\", \"image_ids\": [7, \"a/b\"], \"lang\": \"ja\", \"other\": {}}\n\n";
         let folder = folder("7\t+/8=\na/b\t-_8\n", texts);
         let split = Split::read(folder.path(), "test").unwrap();
-        assert_eq!(split.texts[0].image_ids, ["7", "a/b"]);
+        assert_eq!((split.texts[0].text_id.as_deref(), &*split.texts[0].image_ids), (Some("1"), &["7".to_owned(), "a/b".to_owned()][..]));
         let images: Vec<_> = split.images().unwrap().map(|image| image.unwrap()).collect();
         assert_eq!(images, [("7".to_owned(), vec![251, 255]), ("a/b".to_owned(), vec![251, 255])]);
         assert_eq!(split.image_count().unwrap(), 2);

@@ -167,7 +167,7 @@ mod tests {
         let texts = Embeddings::from_rows("golden", width, golden.scores.concat().iter().map(|score| score / golden.grain).collect());
         let pictures = Pictures { ids: (0..width).map(|i| (i.to_string(), i)).collect(), embeddings: images };
         let record =
-            |ids: &Vec<usize>| TextRecord { text: String::new(), image_ids: ids.iter().map(ToString::to_string).collect(), lang: None };
+            |ids: &Vec<usize>| TextRecord { text_id: None, text: String::new(), image_ids: ids.iter().map(ToString::to_string).collect(), lang: None };
         let records: Vec<_> = golden.image_ids.iter().map(record).collect();
         let found = score(&records.iter().collect::<Vec<_>>(), &texts, &pictures).unwrap().unwrap();
 
