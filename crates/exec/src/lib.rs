@@ -1,7 +1,8 @@
-//! Executors of a graph: the reference that defines every operation, and the fast one for CPUs.
+//! Executors of a graph: the reference that defines every operation and its gradient, and the fast one for CPUs.
 //!
 //! A [`Device`] is a value that the caller chooses; it loads a graph and its weights into a [`Program`], which runs batches. Batches
-//! are ragged: every item has its own length, nothing is padded, and an item's result does not depend on the others.
+//! are ragged: every item has its own length, nothing is padded, and an item's result does not depend on the others. A [`Trainable`] device
+//! gives the gradients of the parameters as well.
 //!
 //! ```
 //! use hua_exec::{Batch, Cpu, Device, Reference};
@@ -27,8 +28,10 @@
 //! ```
 mod batch;
 mod cpu;
+pub mod masks;
 mod reference;
 mod shapes;
+mod training;
 
 use std::fmt;
 
@@ -38,6 +41,7 @@ use hua_kernels::{IsaError, PoolError};
 pub use batch::{Batch, Rows};
 pub use cpu::{Cpu, Measured, PackedCache};
 pub use reference::Reference;
+pub use training::{Tape, Trainable, Training, TrainingOptions};
 
 pub use hua_kernels::{Isa, Precision, PrecisionError};
 
@@ -119,6 +123,27 @@ pub enum ExecError {
         /// Those there are.
         known: String,
     },
+    /// Numbers for training that do not fit the graph.
+    #[error("{name}: {found}, wanted {wanted}")]
+    Parameter {
+        /// What they are, with the parameter's name in backticks.
+        name: String,
+        /// How many were given.
+        found: usize,
+        /// How many there are.
+        wanted: usize,
+    },
+    /// Not one seed for each item.
+    #[error("{found} seeds for {wanted} items")]
+    Seeds {
+        /// Seeds given.
+        found: usize,
+        /// Items of the batch.
+        wanted: usize,
+    },
+    /// A tape of another graph, or of parameters that are no longer there.
+    #[error("this tape is another training's, or from before the parameters changed")]
+    Tape,
     /// Threads could not be started.
     #[error(transparent)]
     Threads(#[from] PoolError),

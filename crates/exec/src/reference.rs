@@ -17,6 +17,19 @@ impl Device for Reference {
     }
 }
 
+impl crate::Trainable for Reference {
+    fn load_training(
+        &self,
+        graph: &Graph,
+        params: &[&[f32]],
+        options: &crate::TrainingOptions,
+    ) -> Result<Box<dyn crate::Training>, ExecError> {
+        options.check(graph, params)?;
+        Shapes::in_training(graph)?;
+        Err(crate::shapes::unsupported("training".into()))
+    }
+}
+
 #[derive(Debug)]
 struct ReferenceProgram {
     graph: Graph,
@@ -95,6 +108,7 @@ impl Run<'_> {
                 let size = self.program.graph.param(weight).shape[3];
                 self.conv(&self.param(weight)?, self.optional(bias)?.as_deref(), [size, stride, pad])
             }
+            Op::Dropout { .. } | Op::DropTokens { .. } => self.input(0).data.clone(),
             Op::Embed { tokens, positions, first_position, types } => {
                 let (tokens, positions, types) = (self.param(tokens)?, self.param(positions)?, self.optional(types)?);
                 self.embed(out.width, &tokens, &positions[first_position * out.width..], types.as_deref())

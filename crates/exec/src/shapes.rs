@@ -4,6 +4,7 @@
 //! has pixels. So a batch is checked before anything is computed.
 use hua_graph::{Graph, Kind, Op, Value};
 
+use crate::masks::kept_count;
 use crate::{Batch, ExecError};
 
 /// The rows of a value, for an item with `ids` token ids: `ids · [of_ids] + plus`. A vector and an image have one.
@@ -39,9 +40,23 @@ pub(crate) struct Shapes {
 }
 
 impl Shapes {
+    /// In use: operations for training give what they take.
+    ///
     /// # Errors
     /// [`ExecError::Unsupported`] for a graph without one input of ids or of images, or that joins sequences of different lengths.
     pub(crate) fn of(graph: &Graph) -> Result<Self, ExecError> {
+        Self::lengths(graph, false)
+    }
+
+    /// In training, where tokens are dropped.
+    ///
+    /// # Errors
+    /// As [`Shapes::of`]; and for a graph that drops tokens of texts.
+    pub(crate) fn in_training(graph: &Graph) -> Result<Self, ExecError> {
+        Self::lengths(graph, true)
+    }
+
+    fn lengths(graph: &Graph, training: bool) -> Result<Self, ExecError> {
         let mut inputs = graph.nodes().iter().filter(|n| n.op == Op::Input).map(|n| n.kind);
         let input = match (inputs.next(), inputs.next()) {
             (Some(Kind::Image { channels, height, width }), None)
@@ -61,8 +76,12 @@ impl Shapes {
             if matches!(node.op, Op::Add | Op::Attention { .. }) && node.inputs.iter().any(|v| of(v) != first) {
                 return Err(unsupported(format!("`{}`: sequences of different lengths", node.name)));
             }
+            if let (Op::DropTokens { .. }, true, true) = (&node.op, training, first.of_ids) {
+                return Err(unsupported(format!("`{}`: dropping tokens of texts, which differ in length", node.name)));
+            }
             lengths.push(match (&node.op, node.kind) {
                 (_, Kind::Vector { .. } | Kind::Image { .. }) => Length::ONE,
+                (&Op::DropTokens { keep }, _) if training => Length { of_ids: false, plus: kept_count(first.plus, keep) },
                 (Op::Input, _) => Length { of_ids: true, plus: 0 },
                 (Op::Prepend { .. } | Op::PrependMean, _) => Length { plus: first.plus + 1, ..first },
                 (Op::Flatten, _) => Length { of_ids: false, plus: pixels(graph.node(node.inputs[0]).kind) },

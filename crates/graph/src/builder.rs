@@ -41,6 +41,16 @@ pub enum GraphError {
     /// A graph that gives nothing.
     #[error("the graph has no output")]
     NoOutput,
+    /// A part of a whole that is none.
+    #[error("`{at}`: {found} is not {wanted}")]
+    Share {
+        /// The step.
+        at: String,
+        /// What was given, printed.
+        found: String,
+        /// What it takes.
+        wanted: &'static str,
+    },
     /// A size of zero, or a window larger than what it slides over.
     #[error("`{at}`: a size of 0, or a window that does not fit")]
     Size {
@@ -243,6 +253,23 @@ impl Builder {
         self.push(name, op, &[x], Kind::Image { channels: out, height, width })
     }
 
+    /// In training, numbers become 0 with probability `rate`.
+    pub fn dropout(&mut self, x: Value, rate: f32) -> Value {
+        if !(0.0..1.0).contains(&rate) {
+            self.share_error("dropout", rate, "at least 0 and less than 1");
+        }
+        self.push("dropout", Op::Dropout { rate }, &[x], self.kind(x))
+    }
+
+    /// In training, only some rows of a sequence stay: the first and `keep` of the others.
+    pub fn drop_tokens(&mut self, x: Value, keep: f32) -> Value {
+        let width = self.sequence("drop_tokens", x);
+        if !(keep > 0.0 && keep <= 1.0) {
+            self.share_error("drop_tokens", keep, "more than 0 and at most 1");
+        }
+        self.push("drop_tokens", Op::DropTokens { keep }, &[x], Kind::Seq { width })
+    }
+
     /// Ids to rows: parameters `tokens.weight`, `positions.weight` and, if there are types, `types.weight`.
     pub fn embed(&mut self, ids: Value, sizes: EmbedSizes) -> Value {
         if self.kind(ids) != Kind::Ids {
@@ -397,6 +424,11 @@ impl Builder {
         self.errors.push(GraphError::Kind { at, wanted, found });
     }
 
+    fn share_error(&mut self, name: &str, found: f32, wanted: &'static str) {
+        let (at, found) = (self.path(name), found.to_string());
+        self.errors.push(GraphError::Share { at, found, wanted });
+    }
+
     fn size_error(&mut self, name: &str) {
         let at = self.path(name);
         self.errors.push(GraphError::Size { at });
@@ -465,5 +497,18 @@ mod tests {
         let mut g = Builder::default();
         rows(&mut g);
         assert_eq!(g.finish().unwrap_err(), GraphError::NoOutput);
+
+        for (rate, keep, wanted) in [
+            (1.0, 1.0, "`dropout`: 1 is not at least 0 and less than 1"),
+            (f32::NAN, 1.0, "`dropout`: NaN is not at least 0 and less than 1"),
+            (0.0, 0.0, "`drop_tokens`: 0 is not more than 0 and at most 1"),
+        ] {
+            let mut g = Builder::default();
+            let x = rows(&mut g);
+            let x = g.dropout(x, rate);
+            let x = g.drop_tokens(x, keep);
+            g.output("rows", x);
+            assert_eq!(g.finish().unwrap_err().to_string(), wanted);
+        }
     }
 }

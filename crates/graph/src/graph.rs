@@ -75,6 +75,14 @@ impl Graph {
         self.outputs.iter().find(|o| o.name == name).map(|o| o.value)
     }
 
+    /// What stands for a value in use: itself, or what the steps for training that made it were given.
+    pub fn in_use(&self, mut value: Value) -> Value {
+        while self.node(value).op.is_for_training() {
+            value = self.node(value).inputs[0];
+        }
+        value
+    }
+
     /// The value of the node of that name.
     pub fn find(&self, name: &str) -> Option<Value> {
         self.nodes.iter().position(|n| n.name == name).map(|i| Value(i as u32))
@@ -113,7 +121,7 @@ impl Graph {
     }
 
     /// Floating-point operations of the matrix products that `output` needs of one item, two for each multiply and add, every row of every
-    /// layer; a text has `tokens` tokens. 0 if there is no such output.
+    /// layer, in use; a text has `tokens` tokens. 0 if there is no such output.
     pub fn flops(&self, output: &str, tokens: usize) -> u64 {
         let Some(output) = self.output(output) else { return 0 };
         let needed = self.needed(&[output]);

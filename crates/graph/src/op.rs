@@ -150,6 +150,18 @@ pub enum Op {
         /// Zeros added on each side, pixels.
         pad: usize,
     },
+    /// Each number is 0 with probability `rate`, and else `1 / (1 - rate)` times what it was (Srivastava et al., 2014). In training alone; in use
+    /// it gives what it takes.
+    Dropout {
+        /// How many are 0: at least 0, less than 1.
+        rate: f32,
+    },
+    /// Row 0 of a sequence and, of its `n` others, `max(1, round(keep · n))` random ones, in their order (FLIP, arXiv 2212.00794). In training
+    /// alone; in use it gives what it takes. Only of sequences that are as long in every item, as those of images are.
+    DropTokens {
+        /// How many of the others stay: more than 0, at most 1.
+        keep: f32,
+    },
     /// Ids to rows: `tokens[id] + positions[first_position + i] + types[0]`.
     Embed {
         /// `[vocabulary, width]`.
@@ -195,6 +207,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it does something in training alone: in use it gives what it takes.
+    pub fn is_for_training(&self) -> bool {
+        matches!(self, Self::Dropout { .. } | Self::DropTokens { .. })
+    }
+
     /// The parameters it reads, in the order of its fields.
     pub fn params(&self) -> Vec<Param> {
         match *self {
@@ -202,6 +219,8 @@ impl Op {
             | Self::Add
             | Self::Attention { .. }
             | Self::AvgPool { .. }
+            | Self::Dropout { .. }
+            | Self::DropTokens { .. }
             | Self::Flatten
             | Self::Input
             | Self::L2Normalize
@@ -234,6 +253,8 @@ impl fmt::Display for Op {
             Self::AvgPool { size } => write!(f, "avg_pool[{size}]"),
             Self::BatchNorm { eps, .. } => write!(f, "batch_norm[eps {eps:e}]"),
             Self::Conv { stride, pad, .. } => write!(f, "conv[stride {stride}, pad {pad}]"),
+            Self::Dropout { rate } => write!(f, "dropout[{rate}]"),
+            Self::DropTokens { keep } => write!(f, "drop_tokens[keep {keep}]"),
             Self::Embed { first_position: 0, .. } => f.write_str("embed"),
             Self::Embed { first_position, .. } => write!(f, "embed[from position {first_position}]"),
             Self::Flatten => f.write_str("flatten"),

@@ -99,7 +99,8 @@ impl CpuProgram {
             return Ok(found.clone());
         }
         let values = find_outputs(&self.graph, outputs)?;
-        let mut plan = self.plan.only(&values);
+        let in_use: Vec<_> = values.iter().map(|&v| self.graph.in_use(v)).collect();
+        let mut plan = self.plan.only(&in_use);
         passes::narrow_to_picked(&mut plan);
         passes::stack_qkv(&mut plan);
         passes::fuse_epilogues(&mut plan);

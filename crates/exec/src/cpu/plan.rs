@@ -116,14 +116,21 @@ impl Window {
 }
 
 impl Plan {
-    /// A step for each node; all outputs of the graph.
+    /// A step for each node that does something in use; all outputs of the graph.
     pub(crate) fn lower(graph: &Graph, shapes: &Shapes) -> Self {
         let is_input = |v: &Value| graph.node(*v).op == Op::Input;
         let image_as_given =
             graph.nodes().iter().all(|n| matches!(n.op, Op::Conv { .. }) || !n.inputs.iter().any(is_input)) && shapes.input != Kind::Ids;
-        let mut steps = vec![];
+        let mut steps: Vec<Step> = vec![];
+        // The step that gives each node's value: those for training have none of their own.
+        let mut place: Vec<usize> = vec![];
         for (i, node) in graph.nodes().iter().enumerate() {
-            let mut inputs: Vec<usize> = node.inputs.iter().map(|v| v.index()).collect();
+            let mut inputs: Vec<usize> = node.inputs.iter().map(|v| place[v.index()]).collect();
+            if node.op.is_for_training() {
+                place.push(inputs[0]);
+                continue;
+            }
+            place.push(steps.len());
             let work = match node.op {
                 Op::Act(act) => Work::Act(act),
                 Op::Add => Work::Add,
@@ -138,6 +145,7 @@ impl Plan {
                     let window = Window { size: graph.param(weight).shape[3], stride, pad, channels_first };
                     Work::Conv { weight, bias, norm: None, window }
                 }
+                Op::Dropout { .. } | Op::DropTokens { .. } => unreachable!("steps for training were left out"),
                 Op::Embed { tokens, positions, first_position, types } => Work::Embed { tokens, positions, first_position, types },
                 Op::Flatten => Work::Flatten,
                 Op::Input => Work::Input,
@@ -155,7 +163,7 @@ impl Plan {
             let (name, kind, length) = (node.name.clone(), node.kind, shapes.lengths[i]);
             steps.push(Step { name, work, inputs, kind, length, fused: Fused::default(), node: i });
         }
-        let outputs = graph.outputs().iter().map(|o| o.value.index()).collect();
+        let outputs = graph.outputs().iter().map(|o| place[o.value.index()]).collect();
         Self { steps, outputs, image_as_given }
     }
 
