@@ -7,6 +7,8 @@
 //! The references are Pillow 13.0.0 and transformers 5.23.0. JPEG is the exception to "byte for byte": its standard
 //! leaves the last place open, and decoders differ there (see `decode/jpeg.rs` for how much).
 //!
+//! For training, [`augment`] changes pictures at random, with the bytes of Pillow too.
+//!
 //! Files are hostile until proven otherwise: the header is checked against [`Limits`] before any pixel buffer exists.
 //!
 //! ```
@@ -27,6 +29,7 @@
 //! # Ok::<(), hua_image::Error>(())
 //! ```
 
+pub mod augment;
 mod config;
 mod convert;
 mod decode;
