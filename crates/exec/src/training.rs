@@ -166,7 +166,6 @@ impl fmt::Debug for Tape {
 ///
 /// # Errors
 /// [`ExecError::Parameter`], for the first that is not.
-#[expect(dead_code, reason = "executors that train are still to come")]
 pub(crate) fn check_backward(
     graph: &Graph,
     trained: &[bool],
