@@ -36,6 +36,8 @@ pub struct TextRecord {
     pub image_ids: Vec<String>,
     /// Its language, if the data set says so.
     pub lang: Option<String>,
+    /// What kind of text it is, if the data set says so: a caption, a name, keywords.
+    pub kind: Option<String>,
 }
 
 /// A split: texts in memory, pictures read one by one.
@@ -159,6 +161,18 @@ pub(crate) fn captions(path: &Path, failures: &mut Vec<Failure>) -> HashMap<Stri
         Err(e) => fail(e),
     }
     captions
+}
+
+/// The texts of `SPLIT_texts.jsonl` beside `images`, which is `SPLIT_imgs.tsv`, one at a time; none if there is no such file.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be opened; each record may be [`Error::Line`].
+pub fn records(images: &Path) -> Result<impl Iterator<Item = Result<TextRecord>> + use<>> {
+    let records = match texts(&texts_path(images)) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+        records => Some(records?),
+    };
+    Ok(records.into_iter().flatten())
 }
 
 /// The records of a file of texts; empty lines are none.
