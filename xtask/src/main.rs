@@ -15,7 +15,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   peers     measure hua against other engines (needs Python; see bench/peers/README.md)";
 
 /// The scripts that need nothing but Python.
-const GOLDENS: [&str; 8] = ["checkpoints", "data", "exchange", "facts", "image", "models", "pipeline", "recalls"];
+/// Those of gradients and pipeline read the models.
+const GOLDENS: [&str; 9] = ["checkpoints", "data", "exchange", "facts", "image", "models", "gradients", "pipeline", "recalls"];
 
 fn main() -> Result<()> {
     let command = std::env::args().nth(1).unwrap_or_default();
