@@ -44,6 +44,17 @@ pub enum Error {
         /// At least one.
         missing: Vec<PathBuf>,
     },
+    /// Files of which line n should be the same sentence, with different numbers of lines.
+    #[error("{}: line n of each is the same sentence, so they must have as many lines", lines(counts))]
+    Unequal {
+        /// Each file and how many lines it has.
+        counts: Vec<(PathBuf, u64)>,
+    },
+}
+
+/// "`a.en` has 3 lines, `a.zh` has 2".
+fn lines(counts: &[(PathBuf, u64)]) -> String {
+    counts.iter().map(|(path, count)| format!("`{}` has {count} lines", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 impl Error {

@@ -123,13 +123,21 @@ pub fn read_table(
     path: &Path,
     options: &Options,
 ) -> Result<impl Iterator<Item = std::result::Result<Map<String, Value>, Failure>> + Send + use<>> {
+    Ok(numbered(path, options)?.map(|row| row.map(|(_, fields)| fields)))
+}
+
+/// The same, with the number of each row.
+pub(crate) fn numbered(
+    path: &Path,
+    options: &Options,
+) -> Result<impl Iterator<Item = std::result::Result<(u64, Map<String, Value>), Failure>> + Send + use<>> {
     let kind = Kind::of(path)?;
     if !matches!(kind, Kind::Csv | Kind::Jsonl | Kind::Parquet) {
         let wanted = "a table: CSV, TSV, JSON lines or Parquet".into();
         return Err(Error::Malformed { path: path.to_owned(), found: "is none by its name and content".into(), wanted });
     }
     let name = name_of(path);
-    Ok(rows(path, kind, options)?.map(move |row| row.map(|row| row.fields).map_err(|e| e.failure(&name))))
+    Ok(rows(path, kind, options)?.map(move |row| row.map(|row| (row.number, row.fields)).map_err(|e| e.failure(&name))))
 }
 
 fn rows(path: &Path, kind: Kind, options: &Options) -> Result<Rows> {
@@ -141,7 +149,7 @@ fn rows(path: &Path, kind: Kind, options: &Options) -> Result<Rows> {
 }
 
 /// The bytes of a file, out of gzip if they are in it, without the mark of Unicode.
-fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     let file = File::open(path).map_err(Error::io(path))?;
     let mut reader = BufReader::with_capacity(256 << 10, file);
     let mut reader: Box<dyn BufRead + Send> = match reader.fill_buf().map_err(Error::io(path))? {
