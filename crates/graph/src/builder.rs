@@ -38,6 +38,12 @@ pub enum GraphError {
         /// What it was given.
         found: Kind,
     },
+    /// A dense layer that there is not.
+    #[error("there is no dense layer `{name}`")]
+    NoLayer {
+        /// Its name, or the end of it.
+        name: String,
+    },
     /// A graph that gives nothing.
     #[error("the graph has no output")]
     NoOutput,
