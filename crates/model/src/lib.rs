@@ -11,6 +11,7 @@ pub mod families;
 mod family;
 mod fingerprint;
 mod infer;
+mod initialise;
 pub mod layout;
 mod load;
 mod model;

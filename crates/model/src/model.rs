@@ -102,6 +102,28 @@ impl Model {
         self.logit_scale().exp()
     }
 
+    /// The same model with other numbers, such as training gives: one tensor for each parameter of the graphs, in their order.
+    ///
+    /// # Errors
+    /// [`ModelError::Weights`] for tensors that do not fit, [`ModelError::LogitScale`] for one that is not finite, [`ModelError::Io`] if the
+    /// tokenizer's files can no longer be read.
+    pub fn with_weights(&self, image: Vec<Tensor>, text: Vec<Tensor>, logit_scale: f32) -> Result<Self, ModelError> {
+        let path = || self.spec.tokenizer.folder.clone().unwrap_or_else(|| PathBuf::from(&self.spec.family));
+        if !logit_scale.is_finite() {
+            return Err(ModelError::LogitScale { path: path(), found: logit_scale });
+        }
+        let tower = |graph: &Graph, tensors| match Weights::new(graph, tensors) {
+            Ok(weights) => Ok(Tower { graph: graph.clone(), weights }),
+            Err(source) => Err(ModelError::Weights { path: path(), source }),
+        };
+        let (image, text) = (tower(&self.image.graph, image)?, tower(&self.text.graph, text)?);
+        let tokenizer: Vec<_> = self.companions.iter().filter(|(name, _)| TOKENIZER_FILES.contains(name)).cloned().collect();
+        let mut spec = self.spec.clone();
+        spec.fingerprint = fingerprint(&spec, [&image, &text], logit_scale, &tokenizer).map_err(ModelError::io(&path()))?;
+        let logit_scale = Tensor::from_f32(self.logit_scale.shape(), vec![logit_scale]);
+        Ok(Self { spec, image, text, logit_scale, companions: self.companions.clone() })
+    }
+
     /// Number of trained scalars, the logit scale included.
     pub fn parameter_count(&self) -> u64 {
         self.image.graph.parameter_count() + self.text.graph.parameter_count() + 1
@@ -127,12 +149,12 @@ fn choose(source: &Source, options: &OpenOptions) -> Result<(&'static dyn Family
 }
 
 /// What a model has for pictures, and the logit scale that was trained with it.
-struct Pictures {
-    sizes: ImageTower,
-    tower: Tower,
-    logit_scale: Tensor,
-    preprocessing: Preprocessing,
-    preprocessor_file: Option<Companion>,
+pub(crate) struct Pictures {
+    pub(crate) sizes: ImageTower,
+    pub(crate) tower: Tower,
+    pub(crate) logit_scale: Tensor,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) preprocessor_file: Option<Companion>,
 }
 
 fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, options: &OpenOptions) -> Result<Model, ModelError> {
@@ -153,10 +175,7 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
     let text = text_plan.read(source)?;
     let pictures = match (image, &options.image_from) {
         (Some((sizes, plan, logit_scale)), None) => {
-            let preprocessing = match source.settings(PREPROCESSOR) {
-                Some(settings) => Preprocessing::File(settings.clone().into()),
-                None => family.preprocessing(sizes.image_size()),
-            };
+            let preprocessing = preprocessing(source, family, &sizes);
             let logit_scale = source.checkpoint().tensor(&logit_scale)?;
             Pictures { tower: plan.read(source)?, sizes, logit_scale, preprocessing, preprocessor_file: source.companion(PREPROCESSOR) }
         }
@@ -164,6 +183,19 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
         (None, None) => return Err(ModelError::NoImageTower { path: path.to_owned(), width: sizes.embedding_width() }),
         (Some(_), Some(other)) => return Err(ModelError::TwoImageTowers { path: path.to_owned(), other: other.clone() }),
     };
+    assemble(source, family, layout.name, options, pictures, (sizes, text))
+}
+
+/// Towers and the files beside them, as one model.
+pub(crate) fn assemble(
+    source: &Source,
+    family: &'static dyn Family,
+    layout: &str,
+    options: &OpenOptions,
+    pictures: Pictures,
+    (sizes, text): (TextTower, Tower),
+) -> Result<Model, ModelError> {
+    let path = source.path();
     let found = scalar(&pictures.logit_scale);
     if !found.is_finite() {
         return Err(ModelError::LogitScale { path: path.to_owned(), found });
@@ -172,7 +204,7 @@ fn read(source: &Source, family: &'static dyn Family, layout: &'static Layout, o
     let tokenizer: Vec<_> = TOKENIZER_FILES.iter().filter_map(|&file| Some((file, source.companion(file)?))).collect();
     let mut spec = ModelSpec {
         family: family.name().to_owned(),
-        layout: layout.name.to_owned(),
+        layout: layout.to_owned(),
         embedding_width: sizes.embedding_width(),
         context_length: context_length(source, family, &sizes, options),
         tokenizer: TokenizerSpec {
@@ -200,6 +232,14 @@ fn pictures_of(other: &Path, text_path: &Path, width: usize) -> Result<Pictures,
     }
     let preprocessor_file = companions.into_iter().find(|(name, _)| *name == PREPROCESSOR).map(|(_, file)| file);
     Ok(Pictures { sizes: spec.image, tower: image, logit_scale, preprocessing: spec.preprocessing, preprocessor_file })
+}
+
+/// What the file says, or what the family does.
+pub(crate) fn preprocessing(source: &Source, family: &dyn Family, sizes: &ImageTower) -> Preprocessing {
+    match source.settings(PREPROCESSOR) {
+        Some(settings) => Preprocessing::File(settings.clone().into()),
+        None => family.preprocessing(sizes.image_size()),
+    }
 }
 
 fn context_length(source: &Source, family: &dyn Family, text: &TextTower, options: &OpenOptions) -> usize {

@@ -105,6 +105,11 @@ impl Source {
         Self::new(path, Files::Static(files), checkpoint)
     }
 
+    /// A folder with a model's settings and tokenizer, whose weights, if it has any, are not looked at.
+    pub(crate) fn without_weights(folder: &Path) -> Result<Self, ModelError> {
+        Self::new(folder.to_owned(), Files::Folder(folder.to_owned()), Checkpoint::empty(folder))
+    }
+
     fn new(path: PathBuf, files: Files, checkpoint: Checkpoint) -> Result<Self, ModelError> {
         let mut this = Self { path, files, prefix: wrapper(&checkpoint), checkpoint, settings: BTreeMap::new() };
         for file in SETTINGS {

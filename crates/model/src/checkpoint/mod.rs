@@ -154,7 +154,8 @@ impl Checkpoint {
         &self.metadata
     }
 
-    fn empty(path: &Path) -> Self {
+    /// One without tensors.
+    pub(crate) fn empty(path: &Path) -> Self {
         let (files, storages, entries, metadata) = Default::default();
         Self { path: path.to_owned(), format: Format::Safetensors, files, storages, entries, metadata }
     }

@@ -16,7 +16,7 @@ pub use taiyi::Taiyi;
 use crate::arch::{Activation, Bert, ImageTower, Vit};
 use crate::config::Config;
 use crate::source::{Settings, Source, parse_settings};
-use crate::{ModelError, Towers};
+use crate::{Family, ModelError, Towers};
 
 /// The sizes that one of transformers' `config.json` claims, by its `model_type`, of CLIP, Chinese-CLIP or AltCLIP. What only tensors tell
 /// is not in them: a model is opened with [`Model::open`](crate::Model::open).
@@ -26,16 +26,20 @@ use crate::{ModelError, Towers};
 pub fn read_config(json: &[u8]) -> Result<Towers, ModelError> {
     let path = Path::new("config.json");
     let settings = parse_settings(path, json)?;
-    let config = Config::new(path, &settings);
-    match settings.get("model_type").and_then(Value::as_str) {
-        Some("altclip") => altclip::from_config(&config, false),
-        Some("chinese_clip") => chinese_clip::from_config(&config),
-        Some("clip") if settings.get("text_config").and_then(|text| text.get("model_type")?.as_str()) == Some("xlm-roberta") => {
-            altclip::from_config(&config, false)
-        }
-        Some("clip") => clip::from_config(&config),
-        other => Err(config.value("model_type", &other.into(), "`altclip`, `chinese_clip` or `clip`")),
-    }
+    Ok(by_config(path, &settings)?.1)
+}
+
+/// The family that a `config.json` names, and the sizes that it claims.
+pub(crate) fn by_config(path: &Path, settings: &Settings) -> Result<(&'static dyn Family, Towers), ModelError> {
+    let config = Config::new(path, settings);
+    let text_type = settings.get("text_config").and_then(|text| text.get("model_type")?.as_str());
+    Ok(match settings.get("model_type").and_then(Value::as_str) {
+        Some("altclip") => (&AltClip, altclip::from_config(&config, false)?),
+        Some("chinese_clip") => (&ChineseClip, chinese_clip::from_config(&config)?),
+        Some("clip") if text_type == Some("xlm-roberta") => (&AltClip, altclip::from_config(&config, false)?),
+        Some("clip") => (&Clip, clip::from_config(&config)?),
+        other => return Err(config.value("model_type", &other.into(), "`altclip`, `chinese_clip` or `clip`")),
+    })
 }
 
 /// The `config.json` that a family's Hugging Face layout cannot be read without.
