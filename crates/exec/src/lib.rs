@@ -33,6 +33,10 @@ mod reference;
 mod shapes;
 mod training;
 
+// What tests of this crate share with those beside it calls it by its name.
+#[cfg(test)]
+extern crate self as hua_exec;
+
 use std::fmt;
 
 use hua_graph::{Graph, Kind, TensorError, Weights};

@@ -9,6 +9,8 @@ mod images;
 mod number;
 mod rows;
 mod sequences;
+#[cfg(test)]
+mod tests;
 mod training;
 
 use std::borrow::Cow;

@@ -80,6 +80,24 @@ impl ReferenceTraining {
     }
 }
 
+/// What finite differences need: nothing rounded on the way.
+#[cfg(test)]
+impl ReferenceTraining {
+    pub(super) fn output_in_f64(&self, items: Items<'_>, seeds: &[u64]) -> Vec<f64> {
+        self.values(items, seeds).expect("one seed an item").swap_remove(self.output.index()).data
+    }
+
+    pub(super) fn gradients_in_f64(&self, items: Items<'_>, seeds: &[u64], d_output: Vec<f64>) -> Vec<Vec<f64>> {
+        let values = self.values(items, seeds).expect("one seed an item");
+        let pass = self.pass(&self.in_training, items, Some(seeds));
+        gradients(&pass, &values, &self.options.trained, self.output, d_output)
+    }
+
+    pub(super) fn set_param_in_f64(&mut self, param: usize, at: usize, value: f64) {
+        self.params[param][at] = value;
+    }
+}
+
 impl Training for ReferenceTraining {
     fn set_params(&mut self, params: &[&[f32]]) {
         let sizes = |all: &mut dyn Iterator<Item = usize>| all.collect::<Vec<_>>();

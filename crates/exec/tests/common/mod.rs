@@ -131,18 +131,58 @@ pub fn vit(sizes: &VitSizes) -> Graph {
     g.finish().unwrap()
 }
 
+/// What makes an embedding of a BERT's first row.
+#[derive(Clone, Copy, Debug)]
+pub enum Head {
+    /// AltCLIP's: a norm and a dense layer of all rows, projected; with the second output of m18, whose norm is the first's.
+    AltClip,
+    /// Taiyi's of 2022: a dense layer with tanh, and another.
+    Classifier,
+    /// A dense layer with tanh.
+    Pooled,
+    /// Chinese-CLIP's: a dense layer without bias.
+    Project,
+}
+
 /// A text tower as RoBERTa has it, with the outputs of AltCLIP: of the first row, and of all.
 pub fn roberta(vocab: usize, width: usize, layers: usize, heads: usize) -> Graph {
+    bert(vocab, width, layers, heads, Head::Pooled)
+}
+
+/// A text tower as BERT has it.
+pub fn bert(vocab: usize, width: usize, layers: usize, heads: usize, head: Head) -> Graph {
     let mut g = Builder::default();
     let ids = g.input(Kind::Ids);
     let x = g.embed(ids, EmbedSizes { vocab, positions: 514, first_position: 2, types: 1, width });
     let x = g.layer_norm("ln", x, 1e-5);
     let x = blocks(&mut g, x, Blocks { count: layers, heads, act: Act::Gelu, mask: Mask::Full, post: true });
     g.output("rows", x);
-    let first = g.pick(x, Pick::First, None);
-    let first = g.linear("pooler", first, width);
-    let first = g.act(first, Act::Tanh);
-    g.output("embedding", first);
+    let pooler = |g: &mut Builder, x: Value| {
+        let x = g.pick(x, Pick::First, None);
+        let x = g.linear("pooler", x, width);
+        g.act(x, Act::Tanh)
+    };
+    let embedding = match head {
+        Head::AltClip => {
+            let normed = g.layer_norm("ln_final", x, 1e-5);
+            let rows = g.linear("transform", normed, width / 2);
+            let again = g.again("transform_again", rows, x);
+            g.output("last_hidden_state", rows);
+            g.output("projection_state", again);
+            let x = g.pick(rows, Pick::First, None);
+            g.linear_no_bias("proj", x, width / 4)
+        }
+        Head::Classifier => {
+            let x = pooler(&mut g, x);
+            g.linear("classifier", x, width / 2)
+        }
+        Head::Pooled => pooler(&mut g, x),
+        Head::Project => {
+            let x = g.pick(x, Pick::First, None);
+            g.linear_no_bias("proj", x, width / 2)
+        }
+    };
+    g.output("embedding", embedding);
     g.finish().unwrap()
 }
 
