@@ -9,6 +9,30 @@ use hua_model::ModelError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Adapters that are not this model's.
+    #[error("`{}`: {reason}", path.display())]
+    Adapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is found and what is wanted.
+        reason: String,
+    },
+    /// Data of which too much cannot be used, or of which nothing is left.
+    #[error("`{name}`: {found}; wanted {wanted}")]
+    BadData {
+        /// The source, or the picture in it.
+        name: String,
+        /// What is wrong with it.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// Another process trains into the folder.
+    #[error("`{}` is in use by another process", path.display())]
+    Busy {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// Something that lists pictures and cannot be read.
     #[error(transparent)]
     Data(#[from] hua_data::Error),
@@ -25,6 +49,12 @@ pub enum Error {
     /// A graph that cannot be loaded or run.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// A run would be written over.
+    #[error("`{}` holds a run already", path.display())]
+    Exists {
+        /// Its folder.
+        path: PathBuf,
+    },
     /// No room for a checkpoint; those that were written before are as they were.
     #[error("the disk is full: `{}` cannot be written; the checkpoints before it are whole", path.display())]
     Full {

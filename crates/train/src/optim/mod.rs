@@ -1,7 +1,18 @@
-//! AdamW, its parameter groups, clipping and the moving average of the parameters.
-use crate::recipe::Kind;
+//! The optimiser: AdamW, its parameter groups, clipping, and the moving average of the parameters.
+//!
+//! Decided here: each number of a parameter is computed from its own past alone, and sums run over pieces of fixed length in a fixed order.
+//! So threads share the work (rayon's, of the pool that the caller is in) and the bits do not depend on how many there are.
+mod adamw;
+mod average;
+mod clip;
+mod groups;
+mod rate;
 
-/// A base learning rate that suits a task and its batch, for recipes that say none.
-pub fn suitable_lr(_kind: Kind, _scratch: bool, _lora: bool, _batch: usize) -> f64 {
-    1e-4
-}
+pub use adamw::{AdamW, Moments};
+pub use average::Average;
+pub use clip::{Norm, norm, scale};
+pub use groups::{Group, groups};
+pub use rate::{Start, suitable_lr};
+
+/// Numbers of one piece of work.
+const PIECE: usize = 1 << 14;

@@ -1,6 +1,9 @@
 //! `[eval]`: when the held-out set is evaluated, and when that ends the run.
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::recipe::check::share;
+
 /// The held-out set is evaluated as often as this says and at the end; which set it is, `[data]` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,5 +23,11 @@ pub struct EvalSection {
 impl Default for EvalSection {
     fn default() -> Self {
         Self { at_start: true, every_epochs: 1, every_steps: 0, least_gain: 0.0, patience: 0 }
+    }
+}
+
+impl EvalSection {
+    pub(super) fn check(&self) -> Result<()> {
+        share("eval.least_gain", self.least_gain, 0.0..f64::INFINITY)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Decided here: unknown keys are refused; what is not said is filled in once, so that the copy in the run's folder says everything; the
 //! same recipe gives the same run. `--set section.key=value` replaces single values before anything is checked.
+mod check;
 mod checkpoint;
 mod data;
 mod eval;
@@ -14,10 +15,13 @@ mod train;
 
 use serde::{Deserialize, Serialize};
 
+use crate::optim::{Start, suitable_lr};
+use crate::Result;
+
 pub use checkpoint::CheckpointSection;
 pub use data::DataSection;
 pub use eval::EvalSection;
-pub use loss::LossSection;
+pub use loss::{ContrastKind, Fit, ImageDistill, LossSection, TextDistill};
 pub use model::{Lora, ModelSection, TowerSection, Trained};
 pub use optim::{NoDecay, OptimSection};
 pub use schedule::{Decay, ScheduleSection};
@@ -57,6 +61,39 @@ pub struct Recipe {
     /// When checkpoints are written.
     #[serde(default)]
     pub checkpoint: CheckpointSection,
+}
+
+impl Recipe {
+    /// Whether every number is one that can be.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`], of the first that is not.
+    pub fn check(&self) -> Result<()> {
+        self.model.check(self.kind)?;
+        self.text.check("text")?;
+        self.image.check("image")?;
+        self.loss.check()?;
+        self.optim.check()?;
+        self.schedule.check()?;
+        self.train.check()?;
+        self.eval.check()?;
+        self.checkpoint.check()
+    }
+
+    /// The base learning rate: what the recipe says, or what suits its start and its batch.
+    pub fn base_lr(&self) -> f64 {
+        let lora = [&self.text, &self.image].iter().any(|tower| matches!(tower.train, Trained::Lora(_)));
+        // A tower that was trained before needs care, whatever stands beside it.
+        let tower = |section: &TowerSection, init: &Option<String>| section.train != Trained::None && init.is_none();
+        let random = tower(&self.text, &self.model.init_text) || tower(&self.image, &self.model.init_image);
+        let start = match self.kind {
+            _ if lora => Start::Lora,
+            _ if self.model.config.is_some() && random => Start::Scratch,
+            Kind::Distill => Start::Student,
+            Kind::Contrastive | Kind::Finetune => Start::Checkpoint,
+        };
+        self.optim.lr.unwrap_or_else(|| suitable_lr(start, self.train.batch))
+    }
 }
 
 /// The tasks.

@@ -1,6 +1,10 @@
 //! `[model]`, `[text]`, `[image]`: what a run starts from, and which parts of it are trained.
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::Kind;
+use crate::recipe::check::{part, share, some};
+use crate::{Error, Result};
+
 /// What a run starts from: one of `init` and `config`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +29,19 @@ pub struct ModelSection {
     pub context_length: Option<usize>,
 }
 
+impl ModelSection {
+    pub(super) fn check(&self, kind: Kind) -> Result<()> {
+        let (key, found) = match (&self.init, &self.config) {
+            (Some(_), Some(_)) => ("model", "both `init` and `config`"),
+            (None, None) => ("model", "neither `init` nor `config`"),
+            (None, Some(_)) if kind == Kind::Finetune => ("model.init", "absent"),
+            _ => return Ok(()),
+        };
+        let wanted = if key == "model" { "one of `init`, a trained model, and `config`, a folder" } else { "the model to train further" };
+        Err(Error::recipe(key, found, wanted))
+    }
+}
+
 /// How one tower is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,6 +63,27 @@ pub struct TowerSection {
 impl Default for TowerSection {
     fn default() -> Self {
         Self { train: Trained::All, dropout: 0.0, keep_tokens: 1.0, lr_factor: 1.0, embeddings_lr_factor: 1.0, layer_decay: 1.0 }
+    }
+}
+
+impl TowerSection {
+    pub(super) fn check(&self, section: &str) -> Result<()> {
+        let key = |name: &str| format!("{section}.{name}");
+        share(&key("dropout"), self.dropout, 0.0..1.0)?;
+        part(&key("keep_tokens"), self.keep_tokens.into())?;
+        share(&key("lr_factor"), self.lr_factor, 0.0..f32::INFINITY)?;
+        share(&key("embeddings_lr_factor"), self.embeddings_lr_factor, 0.0..f32::INFINITY)?;
+        part(&key("layer_decay"), self.layer_decay.into())?;
+        match &self.train {
+            Trained::Lora(lora) if lora.targets.is_empty() => {
+                Err(Error::recipe(key("train.lora.targets"), "empty", "names of layers, such as `q`, `v`, `mlp.up`"))
+            }
+            Trained::Lora(lora) => {
+                share(&key("train.lora.alpha"), lora.alpha, f32::MIN_POSITIVE..f32::INFINITY)?;
+                some(&key("train.lora.rank"), lora.rank)
+            }
+            Trained::All | Trained::LastLayers(_) | Trained::None => Ok(()),
+        }
     }
 }
 

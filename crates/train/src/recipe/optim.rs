@@ -1,32 +1,35 @@
 //! `[optim]`: AdamW (Loshchilov & Hutter, arXiv 1711.05101).
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::recipe::check::{positive, share};
+
 /// AdamW and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimSection {
-    /// Base learning rate, its peak. If absent, one that suits the task and the batch ([`crate::optim::suitable_lr`]).
+    /// Base learning rate, its peak. If absent, one that suits the start and the batch ([`crate::optim::suitable_lr`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Decay of the mean of gradients. Default 0.9.
+    /// Decay of the mean of gradients, 0 to below 1. Default 0.9.
     pub beta1: f64,
-    /// Decay of the mean of their squares. Default 0.98, as CLIP's for transformers.
+    /// Decay of the mean of their squares, 0 to below 1. Default 0.98, as CLIP's for transformers.
     pub beta2: f64,
     /// Added to the root of the mean of squares. Default 1e-6.
     pub eps: f64,
     /// Decoupled weight decay, times the learning rate at each step. Default 0.01.
     pub weight_decay: f64,
-    /// Which parameters do not decay. Default `"open_clip"`.
+    /// Which parameters do not decay: `"standard"`, `"open_clip"`, `"cn_clip"` or `"none"`. Default `"standard"`.
     pub no_decay: NoDecay,
-    /// All gradients are scaled down together if their norm is greater than this; 0 for never. Default 1.
+    /// All gradients are scaled down together if their norm is greater than this; 0 for never, as upstream. Default 1.
     pub clip: f64,
-    /// The logit scale's learning rate, as a multiple of the base rate; 0 freezes it. Default 1.
+    /// Learning rate of the logit scale and bias, as a multiple of the base rate; 0 leaves them as they are. Default 1.
     pub logit_scale_lr_factor: f64,
-    /// Least logarithm of the temperature's inverse. Default 0, as upstream.
+    /// Least logit scale: the logarithm of what cosines are multiplied by. Default 0, as upstream.
     pub least_logit_scale: f32,
-    /// Greatest logarithm of the temperature's inverse. Default ln 100, as upstream.
+    /// Greatest logit scale. Default ln 100, as upstream.
     pub most_logit_scale: f32,
-    /// Decay of the moving average of the parameters that is evaluated and saved; 0 for none, 0.999 is usual. Default 0.
+    /// Decay of the moving average of the parameters that is evaluated and saved in their stead; 0 for none, 0.999 is usual. Default 0.
     pub ema: f64,
 }
 
@@ -38,7 +41,7 @@ impl Default for OptimSection {
             beta2: 0.98,
             eps: 1e-6,
             weight_decay: 0.01,
-            no_decay: NoDecay::OpenClip,
+            no_decay: NoDecay::Standard,
             clip: 1.0,
             logit_scale_lr_factor: 1.0,
             least_logit_scale: 0.0,
@@ -48,14 +51,32 @@ impl Default for OptimSection {
     }
 }
 
+impl OptimSection {
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(lr) = self.lr {
+            positive("optim.lr", lr)?;
+        }
+        share("optim.beta1", self.beta1, 0.0..1.0)?;
+        share("optim.beta2", self.beta2, 0.0..1.0)?;
+        positive("optim.eps", self.eps)?;
+        share("optim.weight_decay", self.weight_decay, 0.0..f64::INFINITY)?;
+        share("optim.clip", self.clip, 0.0..f64::INFINITY)?;
+        share("optim.logit_scale_lr_factor", self.logit_scale_lr_factor, 0.0..f64::INFINITY)?;
+        share("optim.most_logit_scale", self.most_logit_scale, self.least_logit_scale..f32::INFINITY)?;
+        share("optim.ema", self.ema, 0.0..1.0)
+    }
+}
+
 /// Which parameters do not decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoDecay {
     /// cn_clip's rule, on cn_clip's names: those that contain `bn`, `ln`, `bias` or `logit_scale`. BERT's norms and all embeddings decay.
     CnClip,
-    /// None decays less than another.
+    /// All decay.
     None,
-    /// open_clip's rule: vectors and scalars (biases, gains, the class token, the logit scale); and here also tables of positions and tokens.
+    /// open_clip's rule: vectors and scalars do not (biases, gains, the class token, the logit scale).
     OpenClip,
+    /// Nor do the tables of tokens, types and positions.
+    Standard,
 }

@@ -13,7 +13,7 @@ impl Recipe {
     /// Reads a recipe and applies `sets`, each `section.key=value`; a value that is no TOML is a string.
     ///
     /// # Errors
-    /// [`Error::Toml`] for what is no recipe, with the key; [`Error::Recipe`] for an override that is none.
+    /// [`Error::Toml`] for what is no recipe, with the key; [`Error::Recipe`] for a number that cannot be, and an override that is none.
     pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
         let length = std::fs::metadata(path).map_err(Error::io(path))?.len();
         if length > LONGEST {
@@ -33,10 +33,12 @@ impl Recipe {
         for set in sets {
             apply(&mut table, set)?;
         }
-        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let recipe: Self = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
             let key = error.path().to_string();
             wrong(format!("`{key}`: {}", error.into_inner().message().trim_end()))
-        })
+        })?;
+        recipe.check()?;
+        Ok(recipe)
     }
 
     /// The recipe as TOML, with everything that it did not say filled in.

@@ -1,6 +1,9 @@
 //! `[schedule]`: how long a run is, and its learning rate over that time.
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::recipe::check::{positive, share};
+
 /// Length and learning rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +25,14 @@ pub struct ScheduleSection {
 impl Default for ScheduleSection {
     fn default() -> Self {
         Self { epochs: 1.0, steps: 0, warmup_steps: 0, warmup_share: 0.05, decay: Decay::Cosine, final_share: 0.0 }
+    }
+}
+
+impl ScheduleSection {
+    pub(super) fn check(&self) -> Result<()> {
+        positive("schedule.epochs", self.epochs)?;
+        share("schedule.warmup_share", self.warmup_share, 0.0..1.0)?;
+        share("schedule.final_share", self.final_share, 0.0..1.0)
     }
 }
 

@@ -1,6 +1,9 @@
 //! `[train]`: the steps.
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::recipe::check::{share, some};
+
 /// The steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,13 +20,21 @@ pub struct TrainSection {
     pub recompute: bool,
     /// Steps in a row with numbers that are not finite after which the run ends with an error; such steps change nothing. Default 10.
     pub most_skipped: u32,
-    /// Minutes after which the run stops as if it were asked to; 0 for no limit. Default 0.
+    /// Minutes after which the run stops as if it were asked to, counted anew when it is resumed; 0 for no limit. Default 0.
     pub time_limit_minutes: f64,
 }
 
 impl Default for TrainSection {
     fn default() -> Self {
         Self { batch: 64, chunk: 0, seed: 0, precision: TrainPrecision::F32, recompute: false, most_skipped: 10, time_limit_minutes: 0.0 }
+    }
+}
+
+impl TrainSection {
+    pub(super) fn check(&self) -> Result<()> {
+        some("train.batch", self.batch)?;
+        some("train.most_skipped", self.most_skipped as usize)?;
+        share("train.time_limit_minutes", self.time_limit_minutes, 0.0..f64::INFINITY)
     }
 }
 
