@@ -1,5 +1,7 @@
 //! Random numbers, and small towers of every architecture that hua has, for the tests of executors.
 #![allow(dead_code, reason = "each test program uses some of it")]
+pub mod cases;
+
 use hua_exec::Cpu;
 use hua_graph::{Act, Builder, ConvSizes, EmbedSizes, Graph, Kind, Mask, Pick, Tensor, Value, Weights};
 

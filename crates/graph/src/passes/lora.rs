@@ -3,7 +3,7 @@
 //! Written with dense layers and sums that every executor has. The paper's factor `alpha / rank` is part of `A` from the beginning, so that the
 //! graph needs no scale. What a layer was called is now its sum, so that names of values mean what they meant; the layer itself is its
 //! `base`. With `W + B A` in place of `W`, the old graph gives what the new one gives.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Rewrite;
 use crate::builder::GraphError;
@@ -23,7 +23,8 @@ pub struct LoraPair {
 
 /// The graph with adapters beside the dense layers that `targets` name, and where their parameters are. A target is a layer's whole name or
 /// the end of it, from a dot on: `q` is the queries of every block, `blocks.3.q` those of one. Parameters keep their places; those of adapters
-/// come at the end, named `LAYER.lora_a.weight` and `LAYER.lora_b.weight`. Layers that share a weight share its adapter.
+/// come at the end, named `LAYER.lora_a.weight` and `LAYER.lora_b.weight`. Layers that share a weight share its adapter,
+/// even if one of them alone is named.
 ///
 /// # Errors
 /// [`GraphError::Size`] for a rank of 0, [`GraphError::NoLayer`] for a target that is no dense layer's name.
@@ -52,12 +53,15 @@ pub fn lora(graph: &Graph, rank: usize, targets: &[impl AsRef<str>]) -> Result<(
     if let Some(target) = targets.iter().map(AsRef::as_ref).find(|target| !graph.nodes.iter().any(|n| is(target, n))) {
         return Err(GraphError::NoLayer { name: target.to_owned() });
     }
+    let named = graph.nodes.iter().filter(|node| targets.iter().any(|target| is(target.as_ref(), node)));
+    // By weights, not by layers: what shares a weight must share its adapter, or it could not be merged.
+    let weights: BTreeSet<Param> = named.filter_map(|node| node.op.params().first().copied()).collect();
     let mut copy = Rewrite::of(graph);
     let mut pairs: BTreeMap<Param, LoraPair> = BTreeMap::new();
     let mut order = vec![];
     for node in &graph.nodes {
         let mut own = copy.take(node);
-        let (Op::Linear { weight, .. }, true) = (&node.op, targets.iter().any(|t| is(t.as_ref(), node))) else {
+        let (Op::Linear { weight, .. }, true) = (&node.op, node.op.params().first().is_some_and(|p| weights.contains(p))) else {
             let value = copy.push(own);
             copy.place(value, value);
             continue;
@@ -166,7 +170,7 @@ mod tests {
         let second = g.again("transform_again", first, z);
         g.output("first", first);
         g.output("second", second);
-        let (graph, pairs) = lora(&g.finish().unwrap(), 2, &["transform", "transform_again"]).unwrap();
+        let (graph, pairs) = lora(&g.finish().unwrap(), 2, &["transform"]).unwrap();
         assert_eq!(pairs.len(), 1);
         assert_eq!(graph.nodes().iter().filter(|n| n.op == Op::Linear { weight: pairs[0].a, bias: None }).count(), 2);
     }
