@@ -136,6 +136,15 @@ impl Embedder {
         Self::assemble(name_or_path.to_owned(), model, tokenizer, options, true)
     }
 
+    /// A model that is in memory, such as one in training, called `name`. Its tokenizer's files stand where its spec says.
+    ///
+    /// # Errors
+    /// [`Error::Text`] and [`Error::Preprocessing`] for what stands beside the weights, [`Error::Exec`] if the device cannot be had.
+    pub fn of_model(name: &str, model: Model, options: &OpenOptions) -> Result<Self, Error> {
+        let tokenizer = tokenizer(&model.spec, options.compat)?;
+        Self::assemble(name.to_owned(), model, tokenizer, options, false)
+    }
+
     /// The model that is part of the program.
     ///
     /// # Errors

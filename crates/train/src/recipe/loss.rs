@@ -18,7 +18,7 @@ pub struct LossSection {
     pub text_text: f32,
     /// Weight of InfoNCE between pictures of a group. Default 0.
     pub image_image: f32,
-    /// Texts towards a teacher's vectors. In `hua train distill` it is the loss; elsewhere it is added, over the texts of `[data] texts`.
+    /// Texts towards a teacher's vectors. In `hua train distill` it is the loss; elsewhere it is added, over texts of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_distill: Option<TextDistill>,
     /// Pictures towards a teacher's vectors of the same pictures (Chinese-CLIP's distillation).
@@ -65,6 +65,13 @@ pub struct TextDistill {
     /// What is done where the teacher is wider or narrower: `"projection"` (a trained matrix from the student's width to the teacher's) or
     /// `"pca"` (targets in the teacher's principal directions, for a student that is narrower). Default `"projection"`.
     pub fit: Fit,
+    /// The language whose text the teacher reads for all texts of a row (AltCLIP: `"en"`); rows without it are left out. If absent, the teacher
+    /// reads each text itself, for teachers that know the languages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pivot: Option<String>,
+    /// Parallel text, or texts a line, that it learns from. `hua train distill` takes `[data] train` instead; elsewhere, if there are none, the
+    /// texts of the training pairs.
+    pub texts: Vec<String>,
     /// Items of a step's batch; as many as `[train] batch` if 0. Default 0.
     pub batch: usize,
 }
@@ -81,6 +88,8 @@ impl Default for TextDistill {
             teacher_output: "embedding".to_owned(),
             student_output: "embedding".to_owned(),
             fit: Fit::Projection,
+            pivot: None,
+            texts: vec![],
             batch: 0,
         }
     }

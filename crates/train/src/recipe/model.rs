@@ -48,6 +48,8 @@ impl ModelSection {
 pub struct TowerSection {
     /// `"all"`, `"none"`, `{ last_layers = 2 }` (those blocks and all that follows) or `{ lora = { rank = 8 } }`. Default `"all"`.
     pub train: Trained,
+    /// Steps from which on the tower is trained; before, it is as in use. Chinese-CLIP's second stage begins so. Default 0.
+    pub unlock_at: u64,
     /// Chance that a number is zeroed, on the text tower's embeddings and each block's two branches, 0 to 1. Default 0.
     pub dropout: f32,
     /// Of the image tower's patches, the share that is kept in training (FLIP, arXiv 2212.00794), above 0 to 1. Default 1.
@@ -62,7 +64,7 @@ pub struct TowerSection {
 
 impl Default for TowerSection {
     fn default() -> Self {
-        Self { train: Trained::All, dropout: 0.0, keep_tokens: 1.0, lr_factor: 1.0, embeddings_lr_factor: 1.0, layer_decay: 1.0 }
+        Self { train: Trained::All, unlock_at: 0, dropout: 0.0, keep_tokens: 1.0, lr_factor: 1.0, embeddings_lr_factor: 1.0, layer_decay: 1.0 }
     }
 }
 
