@@ -3,7 +3,7 @@
 //! `SPLIT_imgs.tsv` has `id`, a tab and the picture file in base64; `SPLIT_texts.jsonl` has `text_id`, `text` and `image_ids`. Ids may be numbers, as
 //! upstream wants, or any strings; base64 may be of the standard or the URL-safe alphabet, padded or not. For an evaluation every
 //! line counts ([`Split`]); as a source of pictures a bad line is passed over and reported.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ pub struct TextRecord {
     /// Its language, if the data set says so.
     pub lang: Option<String>,
     /// What kind of text it is, if the data set says so: a caption, a name, keywords.
+    #[serde(default, deserialize_with = "word")]
     pub kind: Option<String>,
 }
 
@@ -114,10 +115,12 @@ pub(crate) fn image_files(path: &Path, split: Option<&str>) -> Result<Vec<PathBu
 /// read.
 pub(crate) fn items(path: &Path, options: &Options) -> Result<Items> {
     let mut failures = vec![];
-    let mut captions = captions(&texts_path(path), &mut failures);
+    let texts = texts_path(path);
+    let mut captions = captions(&texts, &mut failures);
     let modified = fs::metadata(path).ok().and_then(|metadata| modified(&metadata));
     let (path, file, most) = (path.to_owned(), Arc::<Path>::from(path), options.max_bytes);
-    let pictures = lines(&path)?.map(move |line| {
+    let mut lines = lines(&path)?;
+    let picture = move |line: Result<Line>, captions: &mut HashMap<String, Vec<Caption>>| {
         let read = line.and_then(|line| id_and_base64(&path, &line).map(|(id, encoded)| (id, encoded, line)));
         let (id, encoded, line) = read.map_err(|e| Failure { name: name_of(&path), reason: e.reason() })?;
         let name = format!("{}#{id}", name_of(&path));
@@ -130,8 +133,44 @@ pub(crate) fn items(path: &Path, options: &Options) -> Result<Items> {
         entry.bytes = Some(length / 4 * 3);
         entry.modified = modified;
         Ok(entry)
+    };
+    let mut lost: Option<std::vec::IntoIter<Failure>> = None;
+    let pictures = std::iter::from_fn(move || match lines.next() {
+        Some(line) => Some(picture(line, &mut captions)),
+        None => lost.get_or_insert_with(|| without_pictures(std::mem::take(&mut captions), &texts)).next().map(Err),
     });
     Ok(Box::new(failures.into_iter().map(Err).chain(pictures)))
+}
+
+/// The pictures that texts name and that are not there, in the order of their ids.
+fn without_pictures(captions: HashMap<String, Vec<Caption>>, texts: &Path) -> std::vec::IntoIter<Failure> {
+    let mut left: Vec<_> = captions.into_iter().collect();
+    left.sort();
+    let failure = |(id, captions): (String, Vec<Caption>)| {
+        let first = captions.first().map(|caption| caption.text.chars().take(40).collect::<String>()).unwrap_or_default();
+        let texts_of_it = if captions.len() == 1 { "a text names".to_owned() } else { format!("{} texts name", captions.len()) };
+        Failure { name: name_of(texts), reason: format!("{texts_of_it} picture `{id}`, which is not there: `{first}`") }
+    };
+    left.into_iter().map(failure).collect::<Vec<_>>().into_iter()
+}
+
+/// What the texts beside `images`, which is `SPLIT_imgs.tsv`, say beside text, pictures and language: how many of them, by the field.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be opened; bad lines say nothing here.
+pub fn other_fields(images: &Path) -> Result<BTreeMap<String, u64>> {
+    let mut fields = BTreeMap::new();
+    let path = texts_path(images);
+    if !path.exists() {
+        return Ok(fields);
+    }
+    for line in lines(&path)?.flatten() {
+        let record: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line.bytes).unwrap_or_default();
+        for (name, _) in record.into_iter().filter(|(name, _)| !["text", "image_ids", "lang"].contains(&&**name)) {
+            *fields.entry(name).or_default() += 1;
+        }
+    }
+    Ok(fields)
 }
 
 /// `SPLIT_texts.jsonl` for `SPLIT_imgs.tsv`.
@@ -236,6 +275,15 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<
     Ok(Option::<Id>::deserialize(deserializer)?.map(String::from))
 }
 
+/// A word, whatever it was written as: a field that is none of the format's must not spoil a record.
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<String>, D::Error> {
+    Ok(match Option::<serde_json::Value>::deserialize(deserializer)? {
+        None => None,
+        Some(serde_json::Value::String(word)) => Some(word),
+        Some(other) => Some(other.to_string()),
+    })
+}
+
 fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
     Ok(Vec::<Id>::deserialize(deserializer)?.into_iter().map(String::from).collect())
 }
@@ -288,6 +336,17 @@ mod tests {
         assert_eq!(*entry.source.read(100).unwrap(), [251, 255]);
         assert!(items[3].as_ref().unwrap().source.read(100).unwrap_err().to_string().contains("bad base64"));
         assert_eq!(items.len(), 4);
+    }
+
+    #[test]
+    fn texts_of_pictures_that_are_not_there_are_failures() {
+        let texts = "{\"text\": \"a cat\", \"image_ids\": [7, 9], \"kind\": 1}\n{\"text\": \"b\", \"image_ids\": [9, 8]}\n";
+        let folder = folder("7\t+/8=\n", texts);
+        let items: Vec<_> = Sources::open(&[folder.path().to_owned()], &Options::default()).unwrap().collect();
+        assert_eq!(items[0].as_ref().unwrap().captions.len(), 1);
+        let reasons: Vec<_> = items[1..].iter().map(|item| &*item.as_ref().unwrap_err().reason).collect();
+        assert_eq!(reasons, ["a text names picture `8`, which is not there: `b`", "2 texts name picture `9`, which is not there: `a cat`"]);
+        assert_eq!(other_fields(&folder.path().join("test_imgs.tsv")).unwrap(), BTreeMap::from([("kind".to_owned(), 1)]));
     }
 
     #[test]

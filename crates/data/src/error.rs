@@ -1,11 +1,17 @@
-//! What makes a whole source unreadable; what is wrong with one picture is a [`Failure`](crate::Failure).
+//! What makes a whole source unreadable or a data set unwritable; what is wrong with one picture is a [`Failure`](crate::Failure).
 use std::io;
 use std::path::PathBuf;
 
-/// Everything that ends the reading of a source before it begins.
+/// Everything that ends the reading of a source before it begins, or the writing of a data set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Something is where a data set is to be written.
+    #[error("`{}` is there already, wanted a name that is free", path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A file or folder that is not there or cannot be read.
     #[error("cannot read `{}`", path.display())]
     Io {
@@ -49,6 +55,14 @@ pub enum Error {
     Unequal {
         /// Each file and how many lines it has.
         counts: Vec<(PathBuf, u64)>,
+    },
+    /// A file or folder that cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
     },
 }
 

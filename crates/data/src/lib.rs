@@ -1,8 +1,10 @@
-//! Readers of everything that lists pictures: folders, webdataset tars, Chinese-CLIP's files, tables.
+//! Readers of everything that lists pictures: folders, webdataset tars, Chinese-CLIP's files, tables; of parallel text ([`parallel`]);
+//! and writers of the same forms ([`DatasetWriter`]).
 //!
-//! [`Sources::open`] looks at each path it is given, finds out what it is (see [`Kind`]), and gives one [`Entry`] a picture: a name that stays the
-//! same from run to run, where its bytes are, and the captions, tags and other facts that stand beside it. Bytes are read when they
-//! are asked for ([`Source::read`]), by whichever thread asks, so that a reader goes through archives and lists at the speed of their headers.
+//! [`Sources::open`] looks at each path it is given, finds out what it is (see [`Kind`]), and gives one [`Entry`] a picture: a name that
+//! stays the same from run to run, where its bytes are, and the captions, tags and other facts that stand beside it. Bytes are read when
+//! they are asked for ([`Source::read`]), by whichever thread asks, so that a reader goes through archives and lists at the speed of
+//! their headers.
 //!
 //! What is wrong with one picture, one line or one archive is a [`Failure`] among the entries and ends nothing. An [`Error`] is what cannot be
 //! read at all: a path that is not there, a table without a column of pictures.
@@ -38,6 +40,7 @@ mod sidecar;
 mod sources;
 mod table;
 mod walk;
+mod write;
 
 pub use base64::decode_base64;
 pub use entry::{Caption, Coding, Entry, Failure, Source};
@@ -47,6 +50,7 @@ pub use options::{Columns, Options};
 pub use sources::Sources;
 pub use table::{Column, read_table, write_table};
 pub use walk::{EXTENSIONS, Found, Walk, is_picture, name_of};
+pub use write::{DatasetWriter, Pictures, Target, WriteOptions, Written};
 
 /// The result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,17 +1,18 @@
 //! Parallel text: the same thing said in several languages, line by line, and lists of words with their languages.
 //!
 //! [`open`] reads, by content and name:
-//! - **tables with languages as columns**: TSV, CSV, JSON lines, Parquet, with a line of names (`en`, `zh`; also `caption_zh`, `text_en`, and the
-//!   `translation` of Hugging Face's data sets) or without one, if [`Options::languages`] says what the columns are;
+//! - **tables with languages as columns**: TSV, CSV, JSON lines, Parquet, with a line of names (`en`, `zh`; also `caption_zh`, `text_en`,
+//!   and the `translation` of Hugging Face's data sets) or without one, if [`Options::languages`] says what the columns are;
 //! - **rows of language and text**: `en⇥hello⇥zh⇥你好`, any number of pairs in a row; with one pair it is a list of words. With names
 //!   (`id`, `language`, `text`), rows one after another that share their first `id`, `group` or `concept` are one;
-//! - **Moses pairs**, as OPUS has them: `corpus.{en,zh}`, `corpus.en corpus.zh`, or `corpus` with languages told. Line n of each file is the same
-//!   sentence, so files of different lengths are refused before anything is read of them;
+//! - **Moses pairs**, as OPUS has them: `corpus.{en,zh}`, `corpus.en corpus.zh`, or `corpus` with languages told. Line n of each file is
+//!   the same sentence, so files of different lengths are refused before anything is read of them;
 //! - **Tatoeba's exports**: a folder with `sentences.csv` and `links.csv`, and the sentence pairs that the site offers (`id⇥text⇥id⇥text`);
 //! - a file that ends in a language (`words.fr`): a text a line.
 //!
 //! In TSV a quote is a quote: corpora are full of sentences that begin with one and do not end with one. All files may be in gzip. Languages
-//! become tags of BCP 47 ([`language`]). A column `id` is a number of some kind, and Indonesian only where that is told. What is wrong with one line is a [`Failure`] among the rows.
+//! become tags of BCP 47 ([`language`]). A column `id` is a number of some kind, and Indonesian only where that is told. What is wrong
+//! with one line is a [`Failure`] among the rows.
 //!
 //! ```
 //! use hua_data::parallel::{Options, open};
@@ -48,8 +49,8 @@ pub struct Parallel {
 /// How parallel text is read; the defaults guess.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The languages of the columns of a table without names, in their order (an empty one leaves its column out), or of Moses' files. Of anything
-    /// else, the languages that are wanted: others are left out.
+    /// The languages of the columns of a table without names, in their order (an empty one leaves its column out), or of Moses' files. Of
+    /// anything else, the languages that are wanted: others are left out.
     pub languages: Vec<String>,
     /// The longest line or field that is read, in bytes. Default 1 MiB.
     pub max_bytes: u64,
@@ -95,7 +96,8 @@ enum Source {
 /// Looks at each of `paths` and gives their rows in order. Patterns with braces stand for all that they name.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Missing`] if a file is not there; [`Error::Unequal`] if files that belong together have different numbers of lines;
+/// [`Error::Io`] and [`Error::Missing`] if a file is not there; [`Error::Unequal`] if files that belong together have different numbers
+/// of lines;
 /// [`Error::Malformed`] if no languages are found in one.
 pub fn open(paths: &[PathBuf], options: &Options) -> Result<ParallelText> {
     let mut sources = vec![];

@@ -2,6 +2,7 @@
 //!
 //! That is how img2dataset and webdataset lay out their samples, in folders and in archives; tables have the same names as columns. Which names mean
 //! captions and tags is decided here once.
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -60,6 +61,19 @@ impl Meaning {
     }
 }
 
+/// Names of fields that hold lists; the text in a cell of a table may be such a list, or `meta` an object, as JSON.
+const LISTS: [&str; 6] = ["captions", "keywords", "labels", "meta", "tags", "texts"];
+
+/// A value, or what it holds as JSON.
+fn unpacked<'a>(name: &str, value: &'a Value) -> Cow<'a, Value> {
+    match value {
+        Value::String(text) if LISTS.iter().any(|list| name.eq_ignore_ascii_case(list)) && text.starts_with(['[', '{']) => {
+            serde_json::from_str(text).map_or(Cow::Borrowed(value), Cow::Owned)
+        }
+        value => Cow::Borrowed(value),
+    }
+}
+
 /// Whether this looks like `zh`, `yue`, `pt-BR` or `zh_Hant`.
 fn is_language(tag: &str) -> bool {
     let mut parts = tag.split(['-', '_']);
@@ -73,6 +87,11 @@ impl Entry {
     /// Adds a caption, unless it is empty or there already.
     pub(crate) fn add_caption(&mut self, language: Option<&str>, text: &str) {
         let text = text.trim();
+        // The JSON beside a text says which language it is in.
+        if let Some(known) = self.captions.iter_mut().find(|caption| caption.text == text && caption.language.is_none()) {
+            known.language = language.map(str::to_owned);
+            return;
+        }
         let known = |caption: &Caption| caption.text == text && (language.is_none() || caption.language.as_deref() == language);
         if !text.is_empty() && !self.captions.iter().any(known) {
             self.captions.push(Caption { language: language.map(str::to_owned), text: text.to_owned() });
@@ -91,21 +110,36 @@ impl Entry {
         let language = fields.iter().find(|(name, _)| Meaning::of(name) == Meaning::Language).and_then(|(_, value)| value.as_str());
         let mut meta = self.meta.take().unwrap_or_default();
         for (name, value) in &fields {
+            let value = &*unpacked(name, value);
             match Meaning::of(name) {
                 Meaning::Caption(own) => self.add_captions(own.as_deref().or(language), value),
                 Meaning::Tags { list } => self.add_tags(value, list),
                 Meaning::Language => {}
+                // Where hua keeps the fields of another form.
+                Meaning::Other if name == "meta" && value.is_object() => {
+                    meta.extend(value.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())))
+                }
                 Meaning::Other => _ = meta.insert(name.clone(), value.clone()),
             }
         }
         self.meta = (!meta.is_empty()).then_some(meta);
     }
 
-    /// A text, a list of texts, or texts by language.
+    /// A text, a list of texts or of `{"language", "text"}`, or texts by language.
     pub(crate) fn add_captions(&mut self, language: Option<&str>, value: &Value) {
         match value {
             Value::String(text) => self.add_caption(language, text),
-            Value::Array(texts) => texts.iter().filter_map(Value::as_str).for_each(|text| self.add_caption(language, text)),
+            Value::Array(texts) => {
+                for text in texts {
+                    let field = |names: [&str; 2]| names.iter().find_map(|name| text.get(name)).and_then(Value::as_str);
+                    match text.as_str() {
+                        Some(text) => self.add_caption(language, text),
+                        None => field(["text", "caption"])
+                            .into_iter()
+                            .for_each(|text| self.add_caption(field(["language", "lang"]).or(language), text)),
+                    }
+                }
+            }
             Value::Object(by_language) => {
                 for (key, value) in by_language {
                     if !value.is_object() {
