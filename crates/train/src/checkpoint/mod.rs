@@ -47,13 +47,15 @@ pub struct Contents<'a> {
     pub average: Option<&'a Average>,
 }
 
-/// Writes checkpoint `name` of the run in `run`; the one before it stays until this one is whole. Returns its folder.
+/// Writes checkpoint `name` of the run in `run`, with what `beside` adds to its folder; the one before it stays until this one is whole.
+/// Returns its folder.
 ///
 /// # Errors
 /// [`crate::Error::Full`], [`crate::Error::Io`], [`crate::Error::Model`]. The checkpoint before it is as it was.
-pub fn write(run: &Path, name: &str, contents: &Contents<'_>) -> Result<PathBuf> {
+pub fn write(run: &Path, name: &str, contents: &Contents<'_>, beside: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     folder::replace(run, name, |new| {
         contents.model.save(new, &SaveOptions { layout: None, dtype: Some(DType::F32) }).map_err(folder::model_error)?;
+        beside(new)?;
         tensors::write(new, contents)?;
         state::write(new, contents.state)
     })

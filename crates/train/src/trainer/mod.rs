@@ -1,147 +1,122 @@
 //! The loop: steps, evaluations, checkpoints; and the [`Task`] that knows what is learnt.
-use std::collections::BTreeMap;
-use std::time::Duration;
+//!
+//! Decided here: between two steps everything that matters is in the parameters, the optimiser and [`State`], all of which a checkpoint holds.
+//! What is due at a step (evaluation, then checkpoint) depends on those alone, not on the clock, so that a run that was killed and goes on is,
+//! to the bit, the run that was not. Only checkpoints by the minute, the time limit and Ctrl-C look at the clock or the world, and
+//! none of them changes a number.
+//!
+//! A step whose loss or gradient is not finite changes no parameter; it is told and counted, and too many in a row end the run.
+mod evaluating;
+mod saving;
+mod task;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use crate::checkpoint::{BEST, LAST, Lock, State, find, read};
+use crate::observe::{Event, Observer};
+use crate::optim::{AdamW, Average, Group, Norm, groups, norm, scale};
 use crate::params::{Grads, ParamSet};
-use crate::{Recipe, Result};
-
-/// What is learnt from what. It owns the parameters, the executors and the data.
-///
-/// Everything that a step depends on is in the parameters, the number of the step and the cursor: a task that is made anew by the same
-/// recipe, given the parameters and [`Task::set_cursor`], goes on to the bit.
-pub trait Task: Send {
-    /// The parameters.
-    fn params(&self) -> &[ParamSet];
-
-    /// The parameters, to be changed; whoever changes them calls [`Task::params_changed`] when done.
-    fn params_mut(&mut self) -> &mut [ParamSet];
-
-    /// Hands the new numbers to the executors.
-    ///
-    /// # Errors
-    /// If an executor cannot take them.
-    fn params_changed(&mut self) -> Result<()>;
-
-    /// One optimiser step's worth of data: reads its own batches and adds to `grads`, which are zero. Epochs go round.
-    ///
-    /// # Errors
-    /// What ends the run; what can be survived is counted by the task and told as a part.
-    fn step(&mut self, step: u64, grads: &mut Grads) -> Result<StepOutcome>;
-
-    /// Steps of an epoch, at least 1.
-    fn steps_per_epoch(&self) -> u64;
-
-    /// Real recall on the held-out set, with the present parameters.
-    ///
-    /// # Errors
-    /// If the towers cannot be run.
-    fn evaluate(&mut self) -> Result<Evaluation>;
-
-    /// Where in the data the next step begins, and whatever else the task remembers from step to step.
-    fn cursor(&self) -> Value;
-
-    /// Goes to where a [`Task::cursor`] says.
-    ///
-    /// # Errors
-    /// If it is none of this task's.
-    fn set_cursor(&mut self, cursor: &Value) -> Result<()>;
-
-    /// The model with the present numbers.
-    ///
-    /// # Errors
-    /// If the numbers make no model.
-    fn model(&self) -> Result<hua_model::Model>;
-}
-
-/// What came of a step's data.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepOutcome {
-    /// Mean over the batch.
-    pub loss: f32,
-    /// What it is made of, and other numbers to be told.
-    pub parts: Vec<(&'static str, f32)>,
-    /// Items learnt from.
-    pub items: usize,
-    /// How long the step waited for data.
-    pub data_wait: Duration,
-}
-
-/// What came of an evaluation.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Evaluation {
-    /// Numbers by name, such as `t2i/zh/r1`; percent.
-    pub metrics: BTreeMap<String, f64>,
-    /// What "best" means; greater is better.
-    pub headline: f64,
-    /// Some retrievals, for the report.
-    pub examples: Vec<Example>,
-}
-
-/// A question and what the model found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Example {
-    /// The text.
-    pub query: String,
-    /// Its language, as the data set calls it.
-    pub language: String,
-    /// Best first.
-    pub hits: Vec<Hit>,
-}
-
-/// A picture that was found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Hit {
-    /// Its name in the data set.
-    pub picture: String,
-    /// Cosine.
-    pub score: f32,
-    /// Whether the data set says that it is right.
-    pub right: bool,
-    /// A small PNG or JPEG of it; may be empty.
-    pub preview: Vec<u8>,
-}
-
-/// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finish {
-    /// All steps are done.
-    Done,
-    /// No evaluation was better for as long as the recipe has patience.
-    NoBetter,
-    /// Somebody asked it to stop.
-    Stopped,
-    /// The time is up.
-    TimeUp,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finished {
-    /// Why.
-    pub why: Finish,
-    /// Steps taken.
-    pub step: u64,
-    /// Best headline and the step it was reached at.
-    pub best: Option<(f64, u64)>,
-    /// Steps that were skipped.
-    pub skipped: u64,
-}
+use crate::recipe::Recipe;
+use crate::schedule::Schedule;
+use crate::{Error, Result};
+pub use task::{Evaluation, Example, Finish, Finished, Hit, StepOutcome, Task};
 
 /// Trains a task by a recipe.
-#[derive(Debug)]
 pub struct Trainer<T: Task> {
     task: T,
     recipe: Recipe,
+    observer: Box<dyn Observer>,
+    /// Where checkpoints go; none without.
+    run: Option<(PathBuf, Lock)>,
+    schedule: Schedule,
+    groups: Vec<Vec<Group>>,
+    optimiser: AdamW,
+    average: Option<Average>,
+    grads: Grads,
+    state: State,
+    /// Steps at the newest checkpoint, and when that was.
+    saved: (Option<u64>, Instant),
+    session: Instant,
+    seconds_before: f64,
+}
+
+impl<T: Task> std::fmt::Debug for Trainer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("recipe", &self.recipe).field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 impl<T: Task> Trainer<T> {
-    /// At the beginning.
-    pub fn new(task: T, recipe: &Recipe) -> Self {
-        Self { task, recipe: recipe.clone() }
+    /// At the beginning of a run into the folder `run`, or into none.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the folder holds a run, [`Error::Busy`] if another process trains into it.
+    pub fn new(task: T, recipe: &Recipe, run: Option<&Path>, observer: Box<dyn Observer>) -> Result<Self> {
+        let run = take(run)?;
+        if let Some((folder, _)) = &run {
+            for name in [LAST, BEST] {
+                if find(folder, name)?.is_some() {
+                    return Err(Error::Exists { path: folder.clone() });
+                }
+            }
+        }
+        let state = State::new(recipe, task.params(), task.cursor());
+        Ok(Self::at(task, recipe, run, observer, state))
+    }
+
+    /// Where the newest checkpoint of the run in the folder `run` ends; at the beginning, if the run ended before its first.
+    ///
+    /// # Errors
+    /// [`Error::State`] if there is no run, or none that can be gone on from; [`Error::OtherRecipe`] with what the recipe says otherwise.
+    pub fn resume(task: T, recipe: &Recipe, run: &Path, observer: Box<dyn Observer>) -> Result<Self> {
+        if !run.is_dir() {
+            return Err(Error::State { path: run.to_owned(), reason: "it is not there".to_owned() });
+        }
+        let taken = take(Some(run))?;
+        let Some(folder) = find(run, LAST)? else {
+            let state = State::new(recipe, task.params(), task.cursor());
+            return Ok(Self::at(task, recipe, taken, observer, state));
+        };
+        let (state, tensors) = read(&folder, task.params())?;
+        state.check(&folder, recipe, task.params())?;
+        let mut this = Self::at(task, recipe, taken, observer, state);
+        for (set, values) in this.task.params_mut().iter_mut().zip(tensors.values) {
+            for (own, values) in set.values.iter_mut().zip(values).filter(|(_, values)| !values.is_empty()) {
+                *own = values;
+            }
+        }
+        this.optimiser.updates = this.state.updates;
+        this.optimiser.moments = tensors.moments;
+        if let (Some(average), Some(values)) = (&mut this.average, tensors.average) {
+            average.updates = this.state.average_updates.unwrap_or(0);
+            average.values = values;
+        }
+        this.task.params_changed()?;
+        let cursor = this.state.cursor.clone();
+        this.task.set_cursor(&cursor)?;
+        this.saved.0 = Some(this.state.step);
+        Ok(this)
+    }
+
+    fn at(task: T, recipe: &Recipe, run: Option<(PathBuf, Lock)>, observer: Box<dyn Observer>, state: State) -> Self {
+        let sets = task.params();
+        Self {
+            schedule: Schedule::new(&recipe.schedule, recipe.base_lr(), task.steps_per_epoch()),
+            groups: groups(sets, &recipe.optim, &recipe.image, &recipe.text),
+            optimiser: AdamW::new(&recipe.optim, sets),
+            average: (recipe.optim.ema > 0.0).then(|| Average::new(recipe.optim.ema, sets)),
+            grads: Grads::zeros(sets),
+            recipe: recipe.clone(),
+            observer,
+            run,
+            saved: (None, Instant::now()),
+            session: Instant::now(),
+            seconds_before: state.seconds,
+            state,
+            task,
+        }
     }
 
     /// The task.
@@ -149,8 +124,152 @@ impl<T: Task> Trainer<T> {
         &self.task
     }
 
-    /// The recipe.
-    pub fn recipe(&self) -> &Recipe {
-        &self.recipe
+    /// The task, and nothing more of the run.
+    pub fn into_task(self) -> T {
+        self.task
+    }
+
+    /// How far the run is.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        self.schedule.total
+    }
+
+    /// Trains to the end, or until `stop` is set: then the step under way is finished, a checkpoint is written, and the run can be resumed.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], [`Error::Full`] and whatever else ends a run; checkpoints that were written stay.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<Finished> {
+        self.session = Instant::now();
+        self.saved.1 = self.session;
+        let count = |filter: &dyn Fn(bool) -> bool| numbers(self.task.params(), filter);
+        let start = Event::Start {
+            recipe: self.recipe.to_toml(),
+            step: self.state.step,
+            total_steps: self.schedule.total,
+            steps_per_epoch: self.task.steps_per_epoch(),
+            trained: count(&|trained| trained),
+            parameters: count(&|_| true),
+        };
+        self.observer.on(&start);
+        let why = loop {
+            if stop.load(Ordering::Relaxed) {
+                break Finish::Stopped;
+            }
+            if self.evaluation_is_due() {
+                self.evaluate()?;
+            }
+            let patience = self.recipe.eval.patience;
+            if patience > 0 && self.state.worse >= patience {
+                break Finish::NoBetter;
+            }
+            if self.state.step >= self.schedule.total {
+                break Finish::Done;
+            }
+            if self.time_is_up() {
+                break Finish::TimeUp;
+            }
+            if self.checkpoint_is_due() {
+                self.save_last()?;
+            }
+            self.step()?;
+        };
+        if self.saved.0 != Some(self.state.step) {
+            self.save_last()?;
+        }
+        let Self { state, .. } = &*self;
+        let finished = Finished { why, step: state.step, best: state.best.map(|best| (best.headline, best.step)), skipped: state.skipped };
+        let took = Duration::from_secs_f64(self.seconds());
+        self.observer.on(&Event::Finished { step: finished.step, why, best: finished.best, skipped: finished.skipped, took });
+        Ok(finished)
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], and what the task cannot survive.
+    pub fn step(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let lr = self.schedule.lr(self.state.step);
+        self.grads.clear();
+        let outcome = self.task.step(self.state.step, &mut self.grads)?;
+        let (grad_norm, bad) = match norm(self.task.params(), &self.grads) {
+            _ if !outcome.loss.is_finite() => (f64::NAN, Some("loss".to_owned())),
+            Norm::Finite(norm) => (norm, None),
+            Norm::NotFinite(of) => (f64::INFINITY, Some(format!("gradient of `{of}`"))),
+        };
+        if bad.is_none() {
+            scale(&mut self.grads, grad_norm, self.recipe.optim.clip);
+            self.optimiser.update(self.task.params_mut(), &self.grads, &self.groups, lr);
+            clamp_logit_scale(self.task.params_mut(), &self.recipe);
+            if let Some(average) = &mut self.average {
+                average.update(self.task.params());
+                self.state.average_updates = Some(average.updates);
+            }
+            self.task.params_changed()?;
+            self.state.skipped_in_a_row = 0;
+        } else {
+            self.state.skipped += 1;
+            self.state.skipped_in_a_row += 1;
+        }
+        self.state.step += 1;
+        self.state.updates = self.optimiser.updates;
+        self.state.cursor = self.task.cursor();
+        let step = self.state.step;
+        let StepOutcome { loss, mut parts, items, data_wait } = outcome;
+        if let Some(scale) = logit_scale(self.task.params()) {
+            parts.push(("scale", scale.exp()));
+        }
+        let (took, lr, skipped) = (began.elapsed(), lr as f32, bad.clone());
+        self.observer.on(&Event::Step { step, loss, parts, lr, grad_norm: grad_norm as f32, items, took, data_wait, skipped });
+        match bad {
+            Some(what) if self.state.skipped_in_a_row >= self.recipe.train.most_skipped => {
+                Err(Error::Diverged { step, skipped: self.state.skipped_in_a_row, what })
+            }
+            Some(what) => {
+                let message = format!("step {step} is skipped: its {what} is not finite; no parameter was changed");
+                self.observer.on(&Event::Warning { step, message });
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn time_is_up(&self) -> bool {
+        let limit = self.recipe.train.time_limit_minutes * 60.0;
+        limit > 0.0 && self.session.elapsed().as_secs_f64() >= limit
+    }
+
+    /// Seconds of training, all sessions together.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.session.elapsed().as_secs_f64()
+    }
+}
+
+fn take(run: Option<&Path>) -> Result<Option<(PathBuf, Lock)>> {
+    run.map(|folder| Ok((folder.to_owned(), Lock::take(folder)?))).transpose()
+}
+
+fn numbers(sets: &[ParamSet], filter: &dyn Fn(bool) -> bool) -> u64 {
+    let all = sets.iter().flat_map(|set| set.values.iter().zip(&set.trained));
+    all.filter(|(_, trained)| filter(**trained)).map(|(values, _)| values.len() as u64).sum()
+}
+
+/// The logarithm of what cosines are multiplied by, if there is one.
+fn logit_scale(sets: &[ParamSet]) -> Option<f32> {
+    sets.iter().find_map(|set| set.values.get(set.find("logit_scale")?)?.first().copied())
+}
+
+/// cn_clip: `logit_scale` stays within 0 and ln 100 after every step.
+fn clamp_logit_scale(sets: &mut [ParamSet], recipe: &Recipe) {
+    for set in sets {
+        let Some(at) = set.find("logit_scale").filter(|&at| set.trained[at]) else { continue };
+        for value in &mut set.values[at] {
+            *value = value.clamp(recipe.optim.least_logit_scale, recipe.optim.most_logit_scale);
+        }
     }
 }
