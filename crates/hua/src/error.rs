@@ -177,7 +177,8 @@ impl Error {
             {
                 Fault::Caller
             }
-            Self::Data(hua_data::Error::Missing { .. }) => Fault::Caller,
+            Self::Data(hua_data::Error::Exists { .. } | hua_data::Error::Missing { .. }) => Fault::Caller,
+            Self::Data(hua_data::Error::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => Fault::Caller,
             Self::Data(hua_data::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Fault::Caller,
             Self::Hub(e) => e.fault(),
             Self::Index(e) if e.blame() == hua_index::Blame::Caller => Fault::Caller,
@@ -201,6 +202,7 @@ impl Error {
     /// What the caller may try.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Data(hua_data::Error::Exists { .. }) => Some("name another place with `-o`, or remove what is there".into()),
             Self::Dataset(DatasetError::NoAnswers { .. }) => {
                 Some("test sets with hidden answers have empty `image_ids`; score a split whose answers are there".into())
             }

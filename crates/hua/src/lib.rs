@@ -17,6 +17,7 @@ mod classify;
 mod clock;
 mod collection;
 mod convert;
+pub mod datasets;
 mod embedder;
 mod embeddings;
 mod error;
