@@ -91,8 +91,33 @@ fn diagnose(error: &anyhow::Error) -> (Option<String>, u8) {
             };
             return (error.hint(), code);
         }
+        if let Some(error) = cause.downcast_ref::<hua_train::Error>() {
+            // What the library complains of through the trainer knows its own fault.
+            match error {
+                hua_train::Error::Hua(_) => {}
+                error => return training(error),
+            }
+        }
     }
     (None, FAILED)
+}
+
+/// Hint and exit code of what the trainer complains of.
+fn training(error: &hua_train::Error) -> (Option<String>, u8) {
+    use hua_train::Error;
+    let hint = match error {
+        Error::Diverged { .. } => "a smaller `optim.lr`, or a longer warm-up (`schedule.warmup_share`); `last/` is from before",
+        Error::Exists { .. } => "`--resume` goes on with the run in it; another `-o` begins a new one",
+        Error::Full { .. } => "make room; `--resume` goes on from the last checkpoint",
+        Error::OtherRecipe { .. } => "without a recipe, `--resume` goes on with that of the run; another `-o` begins a new one",
+        Error::Recipe { .. } | Error::Toml { .. } => "`docs/training.md` lists the keys; `hua train recipes` has examples",
+        _ => return (None, FAILED),
+    };
+    let code = match error {
+        Error::Diverged { .. } | Error::Full { .. } => FAILED,
+        _ => CALLER,
+    };
+    (Some(hint.to_owned()), code)
 }
 
 #[cfg(test)]

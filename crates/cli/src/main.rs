@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, classify, convert, embed, eval, index, inspect, pull, search, similarity};
+use crate::commands::{bench, classify, convert, data, embed, eval, index, inspect, pull, search, similarity, train};
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::settings::{Global, Settings};
@@ -41,6 +41,7 @@ enum Command {
     Bench(bench::Arguments),
     Classify(classify::Arguments),
     Convert(convert::Arguments),
+    Data(data::Arguments),
     Embed(embed::Arguments),
     Eval(eval::Arguments),
     Index(index::Arguments),
@@ -48,6 +49,7 @@ enum Command {
     Pull(pull::Arguments),
     Search(search::Arguments),
     Similarity(similarity::Arguments),
+    Train(train::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Bench(arguments) => bench::run(arguments, session),
         Command::Classify(arguments) => classify::run(arguments, session),
         Command::Convert(arguments) => convert::run(arguments, session),
+        Command::Data(arguments) => data::run(arguments, session),
         Command::Embed(arguments) => embed::run(arguments, session),
         Command::Eval(arguments) => eval::run(arguments, session),
         Command::Index(arguments) => index::run(arguments, session),
@@ -76,6 +79,7 @@ fn run(command: Command, session: &Session) -> anyhow::Result<()> {
         Command::Pull(arguments) => pull::run(arguments, session),
         Command::Search(arguments) => search::run(arguments, session),
         Command::Similarity(arguments) => similarity::run(arguments, session),
+        Command::Train(arguments) => train::run(arguments, session),
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Settings {
     pub threads: usize,
     pub device: Device,
     pub precision: PrecisionChoice,
+    /// What was asked for, if anything was: a recipe has a precision of its own.
+    pub precision_asked: Option<PrecisionChoice>,
     pub packed: PackedWhen,
     pub compat: bool,
     pub shrink_on_load: bool,
@@ -101,10 +103,10 @@ impl Settings {
             (None, Some(text)) => Device::from_str(&text, true).map_err(|_| wrong(&env::DEVICE, &text, "`cpu` or `reference`"))?,
             (None, None) => Device::default(),
         };
-        let precision = match (global.precision, set(&env::PRECISION)) {
-            (Some(precision), _) => precision,
-            (None, Some(text)) => text.parse().map_err(|_| wrong(&env::PRECISION, &text, "`f32`, `bf16`, `int8` or `auto`"))?,
-            (None, None) => PrecisionChoice::default(),
+        let precision_asked = match (global.precision, set(&env::PRECISION)) {
+            (Some(precision), _) => Some(precision),
+            (None, Some(text)) => Some(text.parse().map_err(|_| wrong(&env::PRECISION, &text, "`f32`, `bf16`, `int8` or `auto`"))?),
+            (None, None) => None,
         };
         let packed = match set(&env::PACKED).as_deref() {
             Some("always") => PackedWhen::Always,
@@ -123,7 +125,8 @@ impl Settings {
             context_length: global.context_length,
             threads,
             device,
-            precision,
+            precision: precision_asked.unwrap_or_default(),
+            precision_asked,
             packed,
             compat: global.compat,
             shrink_on_load: global.shrink_on_load,

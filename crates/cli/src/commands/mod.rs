@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod classify;
 pub mod convert;
+pub mod data;
 pub mod embed;
 pub mod eval;
 pub mod index;
@@ -11,3 +12,4 @@ pub mod pull;
 pub mod search;
 pub mod similarity;
 mod sources;
+pub mod train;

@@ -125,7 +125,7 @@ impl<O: Observer + ?Sized> Observer for Box<O> {
     }
 }
 
-/// The files of a run's folder that are for people and their tools.
+/// The files of a run's folder that are for people and their tools, and `recipe.toml`, the recipe as it runs.
 #[derive(Debug)]
 pub struct RunFiles<O> {
     folder: PathBuf,
@@ -133,6 +133,8 @@ pub struct RunFiles<O> {
     events: Option<EventFile>,
     history: History,
     examples: Vec<Example>,
+    /// What was told before the start.
+    early: Vec<Line>,
     /// Files that could not be written the last time.
     failing: Vec<&'static str>,
     next: O,
@@ -147,6 +149,7 @@ impl<O: Observer> RunFiles<O> {
             events: None,
             history: History::default(),
             examples: Vec::new(),
+            early: Vec::new(),
             failing: Vec::new(),
             next,
         }
@@ -157,15 +160,28 @@ impl<O: Observer> RunFiles<O> {
         &self.next
     }
 
-    fn start(&mut self, step: u64) {
+    fn start(&mut self, recipe: &str, step: u64) {
         self.history = History::default();
+        let mut early = std::mem::take(&mut self.early);
         let metrics = MetricsFile::open(&self.folder.join("metrics.jsonl"), step).map(|(file, kept)| {
+            // A run that goes on reads its data again, and is told the same of it.
+            early.retain(|line| !kept.contains(line));
             kept.iter().for_each(|line| self.history.add(line));
             self.metrics = Some(file);
         });
         self.settle("metrics.jsonl", step, metrics);
         let events = EventFile::create(&self.folder, step + 1).map(|file| self.events = Some(file));
         self.settle("events.out.tfevents", step, events);
+        let recipe = replace(&self.folder.join("recipe.toml"), recipe.as_bytes());
+        self.settle("recipe.toml", step, recipe);
+        early.iter().for_each(|line| self.write(line));
+    }
+
+    fn write(&mut self, line: &Line) {
+        self.history.add(line);
+        let Some(file) = &mut self.metrics else { return };
+        let written = file.write(line);
+        self.settle("metrics.jsonl", line.step(), written);
     }
 
     fn report(&mut self, step: u64) {
@@ -194,14 +210,12 @@ impl<O: Observer> Observer for RunFiles<O> {
     fn on(&mut self, event: &Event) {
         let line = Line::from(event);
         let step = line.step();
-        if let Event::Start { .. } = event {
-            self.start(step);
+        match event {
+            Event::Start { recipe, .. } => self.start(recipe, step),
+            _ if self.metrics.is_none() && self.events.is_none() => self.early.push(line.clone()),
+            _ => {}
         }
-        self.history.add(&line);
-        if let Some(file) = &mut self.metrics {
-            let written = file.write(&line);
-            self.settle("metrics.jsonl", step, written);
-        }
+        self.write(&line);
         let scalars = scalars(&line);
         if let (Some(file), false) = (&mut self.events, scalars.is_empty()) {
             let written = file.scalars(step, &scalars);

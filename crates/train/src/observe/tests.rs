@@ -60,23 +60,29 @@ pub fn finished(step: u64) -> Event {
 fn a_run_that_was_killed_and_goes_on_leaves_the_files_of_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = RunFiles::new(folder.path(), ());
+    let early = Event::Warning { step: 0, message: "3 pictures cannot be read".into() };
+    files.on(&early);
     files.on(&start(0));
     (1..=7).for_each(|number| files.on(&step(number)));
     files.on(&evaluated(7, 20.0));
     // Killed after step 7; the checkpoint was of step 5.
     drop(files);
     let mut files = RunFiles::new(folder.path(), Told::default());
+    files.on(&early);
     files.on(&start(5));
     (6..=10).for_each(|number| files.on(&step(number)));
     files.on(&evaluated(10, 30.0));
     files.on(&finished(10));
-    assert_eq!(files.next().0.len(), 8, "{:?}", files.next());
+    assert_eq!(files.next().0.len(), 9, "{:?}", files.next());
 
     let text = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     let lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<u64> = lines.iter().filter(|line| matches!(line, Line::Step { .. })).map(Line::step).collect();
     assert_eq!(steps, (1..=10).collect::<Vec<_>>());
     assert_eq!(lines.iter().filter(|line| matches!(line, Line::Evaluated { .. })).count(), 1);
+    assert_eq!(lines.iter().filter(|line| matches!(line, Line::Warning { .. })).count(), 1);
+    let recipe = std::fs::read_to_string(folder.path().join("recipe.toml")).unwrap();
+    assert!(recipe.starts_with("kind = \"contrastive\""));
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names.iter().filter(|name| name.starts_with("events.out.tfevents.")).count(), 2);
     assert!(!names.iter().any(|name| name.ends_with(".new")), "{names:?}");

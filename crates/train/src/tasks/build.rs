@@ -7,7 +7,6 @@ use hua_exec::{Cpu, Precision, Reference, Trainable};
 use hua_kernels::{Cores, Isa};
 use hua_model::{Model, Tower};
 
-use super::TrainOptions;
 use super::contrastive::{Contrastive, ImageTargets, Parts};
 use super::distill::{Distill, HeldTexts};
 use super::distiller::TextDistiller;
@@ -15,6 +14,7 @@ use super::encoder::{Encoder, EncoderOptions};
 use super::held::Held;
 use super::teacher::{TextTeacher, of_pictures};
 use super::texts::TextItems;
+use super::{BUILT_IN, TrainOptions};
 use crate::data::{PairLoaderOptions, PairSet, Pictures, ReadReport};
 use crate::lora::Side;
 use crate::loss::{SIGMOID_BIAS, SIGMOID_LOGIT_SCALE};
@@ -158,14 +158,18 @@ impl<'a> Builder<'a> {
         if section.student_output == BEFORE_PROJECTION && section.teacher_output == BEFORE_PROJECTION {
             let own = text_set.find("final.project.weight");
             let of_teacher = distiller.teacher().projection()?;
-            if let (Some(at), Some((shape, values))) = (own, of_teacher.filter(|(shape, _)| own.is_some_and(|at| text_set.shapes[at] == *shape))) {
+            if let (Some(at), Some((shape, values))) =
+                (own, of_teacher.filter(|(shape, _)| own.is_some_and(|at| text_set.shapes[at] == *shape)))
+            {
                 text_set.values[at] = values;
                 self.told.push(format!("the teacher's projection {shape:?} is the student's"));
             }
         }
         let held = match recipe.data.valid.is_empty() {
             true => None,
-            false => Some(HeldTexts::read(&paths(&recipe.data.valid), section.pivot.as_deref(), &mut distiller, self.embedder.tokenizer())?),
+            false => {
+                Some(HeldTexts::read(&paths(&recipe.data.valid), section.pivot.as_deref(), &mut distiller, self.embedder.tokenizer())?)
+            }
         };
         Ok(Distill {
             model: self.embedder.model().clone(),
@@ -232,7 +236,7 @@ fn embedder(recipe: &Recipe, threads: usize) -> Result<Embedder> {
     let section = &recipe.model;
     let options = OpenOptions { threads, context_length: section.context_length, ..OpenOptions::default() };
     let open = |name: &str| -> Result<Embedder> {
-        let embedded = name == hua::EMBEDDED_MODEL && !Path::new(name).exists();
+        let embedded = [BUILT_IN, hua::EMBEDDED_MODEL].contains(&name) && !Path::new(name).exists();
         Ok(if embedded { Embedder::embedded(&options)? } else { Embedder::open_with(name, &options)? })
     };
     let mut embedder = match (&section.init, &section.config) {
@@ -274,4 +278,3 @@ fn keeps(section: &TowerSection) -> bool {
 fn base(recipe: &Recipe) -> String {
     recipe.model.init.clone().or_else(|| recipe.model.config.clone()).unwrap_or_default()
 }
-

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hua::evaluate::{Bootstrap, HeldOut, RetrievalReport};
 use hua_data::Failure;
 use hua_exec::Batch;
+use hua_image::Filter;
 use hua_image::augment::Augment;
 use hua_text::Tokenizer;
 use rayon::prelude::*;
@@ -20,6 +21,8 @@ const TOGETHER: usize = 64;
 const SHOWN: usize = 2;
 /// Pictures shown for each.
 const FOUND: usize = 5;
+/// Their longest side, pixels.
+const PREVIEW: u32 = 96;
 
 /// Pictures and texts that are never trained on, as a model sees them.
 pub(crate) struct Held {
@@ -57,8 +60,11 @@ impl Held {
         let set = self.pictures.set();
         let usable = self.usable.as_deref().unwrap_or_default();
         let rows: BTreeMap<u32, usize> = usable.iter().enumerate().map(|(row, &picture)| (picture, row)).collect();
-        let positives: Vec<Vec<usize>> =
-            self.texts.iter().map(|&text| set.pictures_of(text).iter().filter_map(|picture| rows.get(picture).copied()).collect()).collect();
+        let positives: Vec<Vec<usize>> = self
+            .texts
+            .iter()
+            .map(|&text| set.pictures_of(text).iter().filter_map(|picture| rows.get(picture).copied()).collect())
+            .collect();
         let language = |text: u32| if set.language(text).is_empty() { "all".to_owned() } else { set.language(text).to_owned() };
         let languages: Vec<String> = self.texts.iter().map(|&text| language(text)).collect();
         let held = HeldOut { width: text.width(), texts: &texts, images: &images, positives: &positives, languages: &languages };
@@ -86,11 +92,20 @@ impl Held {
                     picture: set.name(usable[row]).to_owned(),
                     score,
                     right: positives[example.text].contains(&row),
-                    preview: vec![],
+                    preview: self.preview(usable[row]),
                 })
                 .collect(),
         });
         Ok(Evaluation { metrics, headline, examples: examples.collect() })
+    }
+
+    /// A small PNG of a picture, for people; empty if it cannot be read.
+    fn preview(&self, picture: u32) -> Vec<u8> {
+        let Ok(picture) = self.pictures.picture(picture) else { return vec![] };
+        let (width, height) = (picture.width(), picture.height());
+        let long = width.max(height).max(PREVIEW);
+        let side = |length: u32| ((u64::from(length) * u64::from(PREVIEW) / u64::from(long)) as u32).max(1);
+        picture.to_rgb8().resize(side(width), side(height), Filter::Bicubic).encode_png()
     }
 
     fn images(&mut self, image: &Encoder) -> Result<Vec<f32>> {

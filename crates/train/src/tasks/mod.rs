@@ -32,6 +32,9 @@ use crate::recipe::{Kind, Recipe};
 use crate::trainer::{Finished, Task, Trainer};
 use crate::Result;
 
+/// What recipes call the model that the program brings along, whichever it is.
+pub const BUILT_IN: &str = "built-in";
+
 /// What a recipe does not say: where it runs, and on what.
 #[derive(Clone, Debug, Default)]
 pub struct TrainOptions {

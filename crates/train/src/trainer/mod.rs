@@ -75,7 +75,12 @@ impl<T: Task> Trainer<T> {
             return Err(Error::State { path: run.to_owned(), reason: "it is not there".to_owned() });
         }
         let taken = take(Some(run))?;
-        let Some(folder) = find(run, LAST)? else {
+        // A run that was killed after its first evaluation and before its first checkpoint has a best one, which is as whole.
+        let newest = match find(run, LAST)? {
+            Some(folder) => Some(folder),
+            None => find(run, BEST)?,
+        };
+        let Some(folder) = newest else {
             let state = State::new(recipe, task.params(), task.cursor());
             return Ok(Self::at(task, recipe, taken, observer, state));
         };
@@ -87,7 +92,7 @@ impl<T: Task> Trainer<T> {
                 *own = values;
             }
         }
-        this.optimiser.updates = this.state.updates;
+        this.optimiser.updates = this.state.updates.clone();
         this.optimiser.moments = tensors.moments;
         if let (Some(average), Some(values)) = (&mut this.average, tensors.average) {
             average.updates = this.state.average_updates.unwrap_or(0);
@@ -217,7 +222,7 @@ impl<T: Task> Trainer<T> {
             self.state.skipped_in_a_row += 1;
         }
         self.state.step += 1;
-        self.state.updates = self.optimiser.updates;
+        self.state.updates = self.optimiser.updates.clone();
         self.state.cursor = self.task.cursor();
         let step = self.state.step;
         let StepOutcome { loss, mut parts, items, data_wait } = outcome;

@@ -106,7 +106,7 @@ impl Chart<'_> {
         order.sort_by_key(|&number| curves[number].0.leads);
         for number in order {
             let (series, columns) = &curves[number];
-            let color = color(series, number);
+            let color = self.color(number);
             if columns.iter().any(|column| column.greatest > column.least) {
                 let up = columns.iter().map(|column| (x(column.step), y(column.greatest)));
                 let down = columns.iter().rev().map(|column| (x(column.step), y(column.least)));
@@ -135,17 +135,21 @@ impl Chart<'_> {
         if self.series.len() > 1 {
             page.push_str("<ul class=\"legend\">");
             for (series, number) in self.series.iter().zip(0..) {
-                put(page, format_args!("<li class=\"{}\">{}</li>", color(series, number), escaped(&series.name)));
+                put(page, format_args!("<li class=\"{}\">{}</li>", self.color(number), escaped(&series.name)));
             }
             page.push_str("</ul>\n");
         }
         page.push_str("</figure>\n");
     }
-}
 
-/// The class that colours a curve.
-fn color(series: &Series, number: usize) -> String {
-    if series.leads { "lead".to_owned() } else { format!("c{}", number % COLORS) }
+    /// The class that colours a curve.
+    fn color(&self, number: usize) -> String {
+        if self.series[number].leads {
+            return "lead".to_owned();
+        }
+        let before = self.series[..number].iter().filter(|series| !series.leads).count();
+        format!("c{}", before % COLORS)
+    }
 }
 
 /// At most [`COLUMNS`] columns of equal numbers of points; what is not finite is left out.

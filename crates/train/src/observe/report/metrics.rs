@@ -40,6 +40,7 @@ impl Group {
             }
         }
         let mut groups: Vec<Self> = groups.into_values().collect();
+        groups.sort_by(|a, b| order(&(&a.direction, &a.measure)).cmp(&order(&(&b.direction, &b.measure))));
         groups.iter_mut().for_each(Self::add_mean);
         groups
     }

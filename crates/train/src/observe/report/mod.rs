@@ -26,8 +26,6 @@ const SCRIPT_HASH: &str = "RphySmwrXAtaKExTF1VO7UmDM4KUX1Z6MGoUQ9y5goA=";
 
 /// Pictures of an example that are shown.
 const SHOWN: usize = 5;
-/// Skipped steps that are told one by one.
-const TOLD: usize = 20;
 
 /// Writes the report of a run into its folder.
 ///
@@ -197,16 +195,10 @@ fn retrievals(page: &mut String, examples: &[Example]) {
 }
 
 fn trouble(page: &mut String, history: &History) {
-    if history.skipped.is_empty() && history.warnings.is_empty() {
+    if history.warnings.is_empty() {
         return;
     }
     page.push_str("<section>\n<h2>Warnings</h2>\n<div class=\"scroll\"><table class=\"words\">\n<thead><tr><th>steps</th><th>times</th><th>what</th></tr></thead>\n<tbody>\n");
-    for (step, what) in history.skipped.iter().take(TOLD) {
-        put(page, format_args!("<tr><td>{}</td><td>1</td><td>step skipped: {} not finite</td></tr>\n", grouped(*step), escaped(what)));
-    }
-    if let Some(more) = history.skipped.len().checked_sub(TOLD + 1) {
-        put(page, format_args!("<tr><td></td><td>{}</td><td>more steps skipped</td></tr>\n", grouped(more as u64 + 1)));
-    }
     for (message, warned) in &history.warnings {
         let steps = if warned.first == warned.last {
             grouped(warned.first)
