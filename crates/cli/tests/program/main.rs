@@ -5,8 +5,10 @@
 mod ask;
 mod bench;
 mod convert;
+mod data;
 mod embed;
 mod errors;
+mod eval;
 mod gallery;
 mod help;
 mod index;

@@ -41,6 +41,26 @@ pub enum DatasetError {
         /// The texts.
         path: PathBuf,
     },
+    /// Results of other queries, which cannot be compared.
+    #[error("the results of {first} and of {second} are not of the same queries: {found}")]
+    OtherQueries {
+        /// One model, and its data.
+        first: String,
+        /// The other.
+        second: String,
+        /// Where they part.
+        found: String,
+    },
+    /// A file of results that is none.
+    #[error("`{path}`: {found}, wanted {wanted}")]
+    Results {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
 }
 
 impl From<hua_data::Error> for DatasetError {
