@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 
-use common::Random;
+use common::{Random, cpu};
 use common::cases::{Case, Scale, assert_every_operation, operations, towers};
-use hua_exec::{Batch, Device, Reference, Rows, Trainable, Training, TrainingOptions};
+use hua_exec::{Batch, Cpu, Device, Precision, Reference, Rows, Trainable, Training, TrainingOptions};
 use hua_graph::{Builder, EmbedSizes, Graph, Kind};
 
 /// The greatest error of any number of an output or of a gradient, divided by the greatest of them or by 1: in f32, and with products of bf16.
@@ -16,8 +16,9 @@ use hua_graph::{Builder, EmbedSizes, Graph, Kind};
 const TOLERANCES: [(&str, [f32; 2]); 2] = [("operation", [5e-6, 10.0 * 0.0016]), ("tower", [2e-5, 20.0 * 0.0016])];
 
 /// Every executor with so many threads, and the column of tolerances it is held to.
-fn devices(_threads: usize) -> Vec<(Box<dyn Trainable>, usize)> {
-    vec![(Box::new(Reference), 0)]
+fn devices(threads: usize) -> Vec<(Box<dyn Trainable>, usize)> {
+    let bf16 = Cpu { precision: Precision::Bf16, ..cpu(threads) };
+    vec![(Box::new(Reference), 0), (Box::new(cpu(threads)), 0), (Box::new(bf16), 1)]
 }
 
 /// Parameters of order one.

@@ -72,6 +72,22 @@ impl Cores {
             _ => out.chunks_mut(rows * width).enumerate().for_each(|(i, piece)| task(i * rows, piece)),
         }
     }
+
+    /// Calls `task` with pieces of `a` and the numbers of `b` at the same places.
+    ///
+    /// # Panics
+    /// If they are not as long.
+    pub fn each_pair(&self, a: &mut [f32], b: &mut [f32], task: impl Fn(&mut [f32], &mut [f32]) + Sync) {
+        /// Numbers of a piece.
+        const PIECE: usize = 8 << 10;
+        assert_eq!(a.len(), b.len(), "numbers in pairs");
+        match &self.pool {
+            Some(pool) if a.len() > PIECE => {
+                pool.install(|| a.par_chunks_mut(PIECE).zip(b.par_chunks_mut(PIECE)).for_each(|(a, b)| task(a, b)));
+            }
+            _ => a.chunks_mut(PIECE).zip(b.chunks_mut(PIECE)).for_each(|(a, b)| task(a, b)),
+        }
+    }
 }
 
 /// Numbers that many tasks write to, each to a part of its own.
@@ -122,6 +138,9 @@ mod tests {
                 rows.chunks_mut(7).enumerate().for_each(|(i, row)| row.iter_mut().for_each(|x| *x += (first + i) as f32));
             });
             assert!(out.iter().enumerate().all(|(i, &x)| x == (i / 7) as f32));
+            let mut other = out.clone();
+            cores.each_pair(&mut out, &mut other, |a, b| a.iter_mut().zip(b).for_each(|(a, b)| (*a, *b) = (*a + *b, -*a)));
+            assert!(out.iter().zip(&other).enumerate().all(|(i, (&a, &b))| (a, b) == ((i / 7 * 2) as f32, -((i / 7) as f32))));
         }
     }
 }

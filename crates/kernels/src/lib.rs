@@ -17,12 +17,12 @@ mod rows;
 pub mod scan;
 mod simd;
 
-pub use attention::{Attention, Heads, Span, attention};
+pub use attention::{Attention, Heads, HeadsGradient, Span, attention, attention_backward};
 pub use cores::{Cores, PoolError};
 pub use file::MappedFile;
 pub use isa::{Isa, IsaError};
-pub use math::{Activation, activate};
-pub use packed::{AlignedBytes, Layout, Packed, Precision, PrecisionError, Values, pack};
+pub use math::{Activation, activate, activate_backward};
+pub use packed::{AlignedBytes, Layout, Packed, Precision, PrecisionError, Values, pack, pack_transposed};
 pub use peak::peak;
-pub use product::{Epilogue, Part, product};
-pub use rows::{l2_normalize, layer_norm};
+pub use product::{Epilogue, Part, PartGradient, product, weight_gradients};
+pub use rows::{LayerNormGradients, l2_normalize, l2_normalize_backward, layer_norm, layer_norm_backward, scatter_add};

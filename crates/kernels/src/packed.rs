@@ -216,6 +216,44 @@ pub fn pack(cores: &Cores, layout: Layout, weight: Values<'_>, to: &mut [u8]) {
     });
 }
 
+/// Packs the transposes of weights, one below the other, for the products of their gradients: `sources` are `[rows, out]` each, and their rows
+/// together the layout's inner dimension.
+///
+/// # Panics
+/// If a length does not fit the layout, the layout not the instruction set, or if it is int8.
+pub fn pack_transposed(cores: &Cores, layout: Layout, sources: &[&[f32]], to: &mut [u8]) {
+    let Layout { precision, out, inner, panel } = layout;
+    assert_eq!(sources.iter().map(|source| source.len()).sum::<usize>(), out * inner, "weights of {inner} rows of {out}");
+    assert!(sources.iter().all(|source| source.len().is_multiple_of(out.max(1))), "weights of whole rows of {out}");
+    assert_eq!(to.len(), layout.bytes(), "room for {layout:?}");
+    let bytes = layout.panel_bytes();
+    to[layout.panels() * bytes..].fill(0);
+    let shared = Shared::new(to);
+    cores.each(layout.panels(), |i| {
+        // SAFETY: `to` has as many bytes as there are panels, and each is one task's.
+        let to = unsafe { std::slice::from_raw_parts_mut(shared.at(i * bytes), bytes) };
+        let columns = i * panel..out.min((i + 1) * panel);
+        if columns.len() < panel || !inner.is_multiple_of(2) {
+            to.fill(0);
+        }
+        let rows = sources.iter().flat_map(|source| source.chunks_exact(out)).map(|row| &row[columns.clone()]);
+        match precision {
+            Precision::F32 => {
+                for (row, to) in rows.zip(to.chunks_exact_mut(panel * 4)) {
+                    row.iter().zip(to.chunks_exact_mut(4)).for_each(|(x, to)| to.copy_from_slice(&x.to_ne_bytes()));
+                }
+            }
+            Precision::Bf16 => {
+                for (step, row) in rows.enumerate() {
+                    let words = to[step / 2 * panel * 4..].chunks_exact_mut(4);
+                    row.iter().zip(words).for_each(|(&x, to)| to[step % 2 * 2..][..2].copy_from_slice(&to_bf16(x).to_ne_bytes()));
+                }
+            }
+            Precision::Int8 => panic!("gradients in int8"),
+        }
+    });
+}
+
 /// Puts a channel into its column of a panel, `group` numbers side by side.
 fn place<T: Copy, const N: usize>(row: &[T], column: usize, panel: usize, group: usize, to: &mut [u8], bytes: impl Fn(T) -> [u8; N]) {
     for (step, numbers) in row.chunks(group).enumerate() {
@@ -360,6 +398,30 @@ mod tests {
                     })
                 });
                 assert!(packed.iter().flatten().all(|bytes| *bytes == packed[0][0]), "{isa:?} {precision}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_packed_transposed_is_what_the_transpose_is_packed_as() {
+        for isa in Isa::available() {
+            let cores = Cores::new(2, isa).unwrap();
+            for (precision, rows, out) in
+                [Precision::F32, Precision::Bf16].into_iter().flat_map(|p| [(p, [3, 4], 5), (p, [16, 15], 33), (p, [7, 0], 64)])
+            {
+                let inner: usize = rows.iter().sum();
+                let weight: Vec<f32> = (0..inner * out).map(|i| ((i * 7919) % 2003) as f32 / 1001.0 - 1.0).collect();
+                let transposed: Vec<f32> = (0..out * inner).map(|i| weight[i % inner * out + i / inner]).collect();
+                let layout = Layout::new(isa, precision, out, inner);
+                let [mut found, mut wanted] = [7, 8].map(|fill| {
+                    let mut bytes = AlignedBytes::new(layout.bytes());
+                    bytes.fill(fill);
+                    bytes
+                });
+                let (first, second) = weight.split_at(rows[0] * out);
+                pack_transposed(&cores, layout, &[first, second], &mut found);
+                pack(&cores, layout, Values::F32(&transposed), &mut wanted);
+                assert!(found[..] == wanted[..], "{isa:?} {precision} {inner} x {out}");
             }
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Each element is computed in one order whatever is computed beside it: cuts depend on the inner dimension alone.
 mod numbers;
+mod outer;
 mod words;
 
 use std::cell::RefCell;
@@ -19,6 +20,7 @@ use crate::math::{Activate, Activation};
 use crate::packed::{Packed, Precision};
 use crate::simd::{Kernel, Simd};
 use numbers::{Bf16, F32};
+pub use outer::{PartGradient, weight_gradients};
 use words::Words;
 pub(crate) use words::{Dots, NoDots};
 
@@ -47,6 +49,8 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a [f32]>,
     /// An activation of the sum.
     pub last: Option<Activation>,
+    /// Whether the numbers are added to those of the result that are there, after all else.
+    pub add: bool,
 }
 
 /// `out = [x · weightᵀ + bias of each part, side by side]`, then the epilogue. `x` is `[rows, inner]`, `out` is
@@ -421,13 +425,20 @@ impl Place {
                 if epilogue.last.is_some() {
                     store::<S>(sums, panel_width, values);
                 } else {
+                    if epilogue.add {
+                        values = add::<S>(values, load::<S>(out.at(at), columns));
+                    }
                     store::<S>(out.at(at), columns, values);
                 }
             }
             if let Some(act) = epilogue.last {
                 Activate { act, x: tile }.run::<S>();
                 for row in 0..rows {
-                    store::<S>(out.at(at + row * width), columns, load::<S>(sums.add(row * panel_width), panel_width));
+                    let (out, mut values) = (out.at(at + row * width), load::<S>(sums.add(row * panel_width), panel_width));
+                    if epilogue.add {
+                        values = add::<S>(values, load::<S>(out, columns));
+                    }
+                    store::<S>(out, columns, values);
                 }
             }
         }

@@ -37,6 +37,24 @@ pub(crate) fn windows(cores: &Cores, images: &[f32], window: Window, from: Kind,
     });
 }
 
+/// Adds the gradients of the windows of one image, `[windows, size² · channels]`, to those of its pixels, `[height, width, channels]`.
+pub(crate) fn add_windows(rows: &[f32], window: Window, from: Kind, to: Kind, image: &mut [f32]) {
+    let (Kind::Image { channels, height, width }, Kind::Image { width: to_width, .. }) = (from, to) else {
+        unreachable!("the builder gives a convolution an image")
+    };
+    let Window { size, stride, pad, .. } = window;
+    for (at, row) in rows.chunks_exact(channels * size * size).enumerate() {
+        let (y, x) = (at / to_width * stride, at % to_width * stride);
+        for (i, d) in row.chunks_exact(channels).enumerate() {
+            let (y, x) = (y + i / size, x + i % size);
+            if y >= pad && y < height + pad && x >= pad && x < width + pad {
+                let pixel = &mut image[((y - pad) * width + x - pad) * channels..][..channels];
+                pixel.iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
+            }
+        }
+    }
+}
+
 /// `[planes, pixels]` of each image as `[pixels, planes]`, or back with the two exchanged.
 pub(crate) fn transposed(images: &[f32], planes: usize, pixels: usize) -> impl ExactSizeIterator<Item = f32> {
     let size = planes * pixels;

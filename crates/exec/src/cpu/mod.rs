@@ -19,6 +19,7 @@ mod run;
 mod slots;
 mod store;
 mod table;
+mod train;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

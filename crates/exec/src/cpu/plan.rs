@@ -65,6 +65,15 @@ pub(crate) enum Work {
         norm: Option<Norm>,
         window: Window,
     },
+    /// In training. `picked`: the one row of an item, if not all.
+    Dropout {
+        rate: f32,
+        picked: Option<Pick>,
+    },
+    /// In training.
+    DropTokens {
+        keep: f32,
+    },
     Embed {
         tokens: Param,
         positions: Param,
@@ -118,6 +127,15 @@ impl Window {
 impl Plan {
     /// A step for each node that does something in use; all outputs of the graph.
     pub(crate) fn lower(graph: &Graph, shapes: &Shapes) -> Self {
+        Self::lowered(graph, shapes, false)
+    }
+
+    /// A step for each node; all outputs of the graph. `shapes` are those in training.
+    pub(crate) fn lower_for_training(graph: &Graph, shapes: &Shapes) -> Self {
+        Self::lowered(graph, shapes, true)
+    }
+
+    fn lowered(graph: &Graph, shapes: &Shapes, training: bool) -> Self {
         let is_input = |v: &Value| graph.node(*v).op == Op::Input;
         let image_as_given =
             graph.nodes().iter().all(|n| matches!(n.op, Op::Conv { .. }) || !n.inputs.iter().any(is_input)) && shapes.input != Kind::Ids;
@@ -126,7 +144,7 @@ impl Plan {
         let mut place: Vec<usize> = vec![];
         for (i, node) in graph.nodes().iter().enumerate() {
             let mut inputs: Vec<usize> = node.inputs.iter().map(|v| place[v.index()]).collect();
-            if node.op.is_for_training() {
+            if node.op.is_for_training() && !training {
                 place.push(inputs[0]);
                 continue;
             }
@@ -145,7 +163,8 @@ impl Plan {
                     let window = Window { size: graph.param(weight).shape[3], stride, pad, channels_first };
                     Work::Conv { weight, bias, norm: None, window }
                 }
-                Op::Dropout { .. } | Op::DropTokens { .. } => unreachable!("steps for training were left out"),
+                Op::Dropout { rate } => Work::Dropout { rate, picked: None },
+                Op::DropTokens { keep } => Work::DropTokens { keep },
                 Op::Embed { tokens, positions, first_position, types } => Work::Embed { tokens, positions, first_position, types },
                 Op::Flatten => Work::Flatten,
                 Op::Input => Work::Input,

@@ -98,7 +98,7 @@ pub(crate) fn run(ready: &Ready, numbers: &Numbers, cores: &Cores, items: &Items
 }
 
 /// Rows of a step's value for so many items with so many ids: pixels of images.
-fn rows_of(step: &Step, items: usize, ids: usize) -> usize {
+pub(crate) fn rows_of(step: &Step, items: usize, ids: usize) -> usize {
     match step.kind {
         Kind::Image { .. } => items * pixels(step.kind),
         _ => step.length.all_rows(items, ids),
@@ -227,6 +227,7 @@ impl<'a> Run<'a> {
                 };
                 product(cores, windows, inner, &parts, self.epilogue(step), out);
             }
+            Work::Dropout { .. } | Work::DropTokens { .. } => unreachable!("plans for use have no steps for training"),
             Work::Embed { tokens, positions, first_position, types } => {
                 self.embed((*tokens, *positions, *types), *first_position, columns(step.kind), out);
             }
@@ -255,7 +256,7 @@ impl<'a> Run<'a> {
 
     fn epilogue(&self, step: &Step) -> Epilogue<'_> {
         let residual = step.inputs.last().filter(|_| step.fused.residual).map(|&i| self.value(i));
-        Epilogue { act: step.fused.act.map(activation), residual, last: step.fused.last.map(activation) }
+        Epilogue { act: step.fused.act.map(activation), residual, last: step.fused.last.map(activation), add: false }
     }
 
     /// The rows of each item in an attention whose keys are the value of step `keys`.
@@ -339,7 +340,7 @@ impl<'a> Run<'a> {
 }
 
 /// The mean of rows `[rows, out.len()]`.
-fn mean(rows: &[f32], out: &mut [f32]) {
+pub(crate) fn mean(rows: &[f32], out: &mut [f32]) {
     let width = out.len();
     let count = (rows.len() / width) as f64;
     for (i, out) in out.iter_mut().enumerate() {
@@ -348,7 +349,7 @@ fn mean(rows: &[f32], out: &mut [f32]) {
 }
 
 /// `x` is rows of pixels.
-fn avg_pool(cores: &Cores, x: &[f32], from: Kind, size: usize, to: Kind, out: &mut [f32]) {
+pub(crate) fn avg_pool(cores: &Cores, x: &[f32], from: Kind, size: usize, to: Kind, out: &mut [f32]) {
     let (Kind::Image { channels, height, width }, Kind::Image { height: to_height, width: to_width, .. }) = (from, to) else {
         unreachable!("the builder gives pooling an image")
     };

@@ -22,6 +22,10 @@ const LINE: usize = 16;
 #[repr(C, align(64))]
 pub(super) struct Line([f32; LINE]);
 
+impl Line {
+    pub(super) const ZERO: Self = Self([0.0; LINE]);
+}
+
 /// What a task keeps for the next: room for one head, and for the scores of a block.
 pub(super) type Scratch = Vec<Line>;
 
@@ -110,7 +114,7 @@ impl Panels {
 
 /// How many of the registers from `first` on make a panel: two, the last alone if their number is odd.
 #[inline(always)]
-fn panel(all: usize, first: usize) -> usize {
+pub(super) fn panel(all: usize, first: usize) -> usize {
     2.min(all - first)
 }
 
@@ -143,7 +147,7 @@ unsafe fn one<S: Simd>(attention: Attention<'_>, span: &Span, head: usize, queri
     let plan = Plan::new(S::LANES, sight.of(queries.end - 1), all, size, queries.len()).expect("a head that memory can hold");
     let lines = plan.len() / LINE;
     if scratch.len() < lines {
-        scratch.resize(lines, Line([0.0; LINE]));
+        scratch.resize(lines, Line::ZERO);
     }
     let rows = |of: Heads<'_>, first: usize| Rows {
         // SAFETY: the rows are there.
@@ -304,6 +308,7 @@ macro_rules! sized {
         $function::<S, $rows, $registers>($($argument),*)
     };
 }
+pub(super) use sized;
 
 impl Block {
     /// # Safety
@@ -449,7 +454,7 @@ unsafe fn last<S: Simd>(x: *const f32, n: usize) -> S::V {
 /// # Safety
 /// As [`last`].
 #[inline(always)]
-unsafe fn greatest<S: Simd>(x: *const f32, n: usize) -> S::V {
+pub(super) unsafe fn greatest<S: Simd>(x: *const f32, n: usize) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
         let (mut a, mut b) = (last::<S>(x, n), S::splat(f32::NEG_INFINITY));
@@ -470,7 +475,7 @@ unsafe fn greatest<S: Simd>(x: *const f32, n: usize) -> S::V {
 /// # Safety
 /// As [`last`].
 #[inline(always)]
-unsafe fn powers<S: Simd>(x: *mut f32, n: usize, most: f32) -> S::V {
+pub(super) unsafe fn powers<S: Simd>(x: *mut f32, n: usize, most: f32) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
         let most = S::splat(most);

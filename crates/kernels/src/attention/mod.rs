@@ -16,6 +16,7 @@
 //! throughout, and loops of four steps, need more registers than there are: 45 and 43 at 197.
 //! Fetching the next head's rows while one is computed changes nothing. Texts of 12 tokens: 29 before, 33 now; packing and tiles that
 //! are half empty are what is left there.
+mod backward;
 mod head;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use std::ops::Range;
 
 use crate::Cores;
 use crate::cores::Shared;
+pub use backward::{HeadsGradient, attention_backward};
 use head::{Scratch, Task};
 
 /// Queries of a task that is less than a head, at least.

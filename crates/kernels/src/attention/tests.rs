@@ -219,3 +219,123 @@ fn a_query_knows_nothing_of_keys_and_values_that_it_does_not_see() {
         }
     }
 }
+
+/// Gradients of q, k and v of one head in f64; `seen` keys for each query.
+fn plain_backward(q: &[&[f32]], k: &[&[f32]], v: &[&[f32]], d: &[&[f32]], seen: impl Fn(usize) -> usize) -> [Vec<Vec<f64>>; 3] {
+    let (size, dot) =
+        (q[0].len(), |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() });
+    let scale = 1.0 / (size as f64).sqrt();
+    let mut gradients = [q.len(), k.len(), v.len()].map(|rows| vec![vec![0.0; size]; rows]);
+    for i in 0..q.len() {
+        let weights: Vec<f64> = (0..seen(i)).map(|j| (dot(q[i], k[j]) * scale).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        let along: f64 = weights.iter().enumerate().map(|(j, w)| w / sum * dot(d[i], v[j])).sum();
+        for (j, w) in weights.iter().enumerate() {
+            let p = w / sum;
+            let ds = p * (dot(d[i], v[j]) - along) * scale;
+            for x in 0..size {
+                gradients[0][i][x] += ds * f64::from(k[j][x]);
+                gradients[1][j][x] += ds * f64::from(q[i][x]);
+                gradients[2][j][x] += p * f64::from(d[i][x]);
+            }
+        }
+    }
+    gradients
+}
+
+#[test]
+fn gradients_of_ragged_heads_equal_their_definition_on_any_number_of_threads() {
+    for isa in Isa::available() {
+        for (heads, size, lengths) in
+            [(1, 1, vec![1]), (2, 5, vec![3, 1, 40]), (3, 64, vec![70, 9]), (2, 16, vec![12, 37]), (1, 80, vec![150])]
+        {
+            let (width, total) = (heads * size, lengths.iter().sum::<usize>());
+            // Scores of a few units at most, whatever the size.
+            let data: Vec<f32> = numbers(total * width * 3, size).iter().map(|x| x / 2.0).collect();
+            let d_out = numbers(total * width, size + 1);
+            let part = |i| Heads { data: &data, stride: 3 * width, offset: i * width };
+            for causal in [false, true] {
+                let spans = spans(&lengths);
+                let of = Attention { q: part(0), k: part(1), v: part(2), heads, size, causal, spans: &spans };
+                let run = |threads| {
+                    let mut d = vec![f32::NAN; total * width * 3];
+                    let to = [0, 1, 2].map(|i| HeadsGradient { buffer: 0, stride: 3 * width, offset: i * width });
+                    attention_backward(&Cores::new(threads, isa).unwrap(), of, &d_out, &mut [&mut d], to);
+                    d
+                };
+                let found = run(1);
+                assert!(run(3) == found, "{isa:?} threads");
+                for (span, head) in spans.iter().flat_map(|span| (0..heads).map(move |head| (span, head))) {
+                    let rows = |of: usize| -> Vec<&[f32]> {
+                        span.keys.clone().map(|i| &data[i * 3 * width + of * width + head * size..][..size]).collect()
+                    };
+                    let d: Vec<&[f32]> = span.keys.clone().map(|i| &d_out[i * width + head * size..][..size]).collect();
+                    let n = span.keys.len();
+                    let wanted = plain_backward(&rows(0), &rows(1), &rows(2), &d, |i| if causal { i + 1 } else { n });
+                    for (of, i, x) in (0..3).flat_map(|of| (0..n).flat_map(move |i| (0..size).map(move |x| (of, i, x)))) {
+                        let found = f64::from(found[(span.keys.start + i) * 3 * width + of * width + head * size + x]);
+                        let wanted = wanted[of][i][x];
+                        let most = 2e-5 * wanted.abs().max(1.0);
+                        assert!((found - wanted).abs() < most, "{isa:?} {n} x {heads} x {size} {causal} {of}: {found} for {wanted}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_one_query_an_item_reach_all_its_keys() {
+    let (heads, size, lengths) = (2, 24, [50, 3, 17]);
+    let (width, total) = (heads * size, lengths.iter().sum::<usize>());
+    let (q, kv, d_out) = (numbers(lengths.len() * width, 1), numbers(total * 2 * width, 2), numbers(lengths.len() * width, 3));
+    let spans: Vec<Span> = spans(&lengths)
+        .into_iter()
+        .enumerate()
+        .map(|(i, span)| Span { queries: i..i + 1, position: span.keys.len() / 2, ..span })
+        .collect();
+    for (isa, causal) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+        let part = |i| Heads { data: &kv, stride: 2 * width, offset: i * width };
+        let q_rows = Heads { data: &q, stride: width, offset: 0 };
+        let of = Attention { q: q_rows, k: part(0), v: part(1), heads, size, causal, spans: &spans };
+        let (mut dq, mut dkv) = (vec![f32::NAN; q.len()], vec![f32::NAN; kv.len()]);
+        let to = [(0, width, 0), (1, 2 * width, 0), (1, 2 * width, width)];
+        let to = to.map(|(buffer, stride, offset)| HeadsGradient { buffer, stride, offset });
+        attention_backward(&Cores::new(2, isa).unwrap(), of, &d_out, &mut [&mut dq, &mut dkv], to);
+        for (span, head) in spans.iter().flat_map(|span| (0..heads).map(move |head| (span, head))) {
+            let rows =
+                |of: usize| -> Vec<&[f32]> { span.keys.clone().map(|i| &kv[i * 2 * width + of * width + head * size..][..size]).collect() };
+            let at = span.queries.start * width + head * size;
+            let seen = if causal { span.position + 1 } else { span.keys.len() };
+            let [wanted_q, wanted_k, wanted_v] = plain_backward(&[&q[at..][..size]], &rows(0), &rows(1), &[&d_out[at..][..size]], |_| seen);
+            let near = |found: &[f32], wanted: &[f64]| {
+                assert!(found.iter().zip(wanted).all(|(&f, w)| (f64::from(f) - w).abs() < 2e-5 * w.abs().max(1.0)), "{isa:?} {causal}");
+            };
+            near(&dq[at..][..size], &wanted_q[0]);
+            for (i, key) in span.keys.clone().enumerate() {
+                near(&dkv[key * 2 * width + head * size..][..size], &wanted_k[i]);
+                near(&dkv[key * 2 * width + width + head * size..][..size], &wanted_v[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_that_would_share_numbers_are_refused() {
+    let cores = Cores::new(1, Isa::best()).unwrap();
+    let (data, d_out) = (numbers(24, 1), numbers(8, 2));
+    let part = |i: usize| Heads { data: &data, stride: 12, offset: i * 4 };
+    let spans = spans(&[2]);
+    let of = Attention { q: part(0), k: part(1), v: part(2), heads: 2, size: 2, causal: false, spans: &spans };
+    let refused = |to: [(usize, usize, usize); 3]| {
+        let to = to.map(|(buffer, stride, offset)| HeadsGradient { buffer, stride, offset });
+        let run = || attention_backward(&cores, of, &d_out, &mut [&mut [0.0; 24], &mut [0.0; 8]], to);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+    };
+    assert!(!refused([(0, 12, 0), (0, 12, 4), (0, 12, 8)]));
+    assert!(!refused([(1, 4, 0), (0, 12, 4), (0, 12, 8)]));
+    assert!(refused([(0, 12, 0), (0, 12, 3), (0, 12, 8)]));
+    assert!(refused([(0, 12, 0), (0, 8, 4), (0, 12, 8)]));
+    assert!(refused([(0, 12, 0), (0, 12, 4), (0, 12, 9)]));
+    assert!(refused([(1, 12, 0), (0, 12, 4), (0, 12, 8)]));
+}

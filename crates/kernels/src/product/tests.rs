@@ -62,7 +62,8 @@ fn products_of_every_shape_and_precision_equal_the_plain_sum() {
                     all.iter().zip(&weights).map(|((l, bytes), (_, b))| Part { weight: Packed::new(*l, bytes), bias: Some(b) }).collect();
                 let width: usize = outs.iter().sum();
                 let residual = numbers(rows * width, 5);
-                let epilogue = Epilogue { act: Some(Activation::Relu), residual: Some(&residual), last: Some(Activation::Relu) };
+                let epilogue =
+                    Epilogue { act: Some(Activation::Relu), residual: Some(&residual), last: Some(Activation::Relu), add: false };
                 for threads in [1, 2] {
                     let mut out = vec![f32::NAN; rows * width];
                     product(&Cores::new(threads, isa).unwrap(), &x, inner, &parts, epilogue, &mut out);

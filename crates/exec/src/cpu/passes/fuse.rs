@@ -1,15 +1,25 @@
-//! `fuse_epilogues`: activations and sums after a product happen while its numbers are in the cache.
+//! `fuse_epilogues`: activations and sums after a product happen while its numbers are in the cache. `fuse_residuals`: sums alone, for training,
+//! which keeps what an activation was given.
 use crate::cpu::plan::{Plan, Work};
 
 /// Moves each activation and each sum into the product before it, if nobody else reads that product.
 pub(crate) fn fuse_epilogues(plan: &mut Plan) {
+    fuse(plan, true);
+}
+
+/// Moves each sum into the product before it, if nobody else reads that product.
+pub(crate) fn fuse_residuals(plan: &mut Plan) {
+    fuse(plan, false);
+}
+
+fn fuse(plan: &mut Plan, activations: bool) {
     let uses = plan.uses();
     for i in 0..plan.steps.len() {
         let is_product = |from: usize| uses[from] == 1 && matches!(plan.steps[from].work, Work::Conv { .. } | Work::Linear(_));
         let inputs = plan.steps[i].inputs.clone();
         let fused = |from: usize| plan.steps[from].fused;
         let (from, fused) = match (&plan.steps[i].work, &inputs[..]) {
-            (&Work::Act(act), &[from]) if is_product(from) && fused(from).last.is_none() => {
+            (&Work::Act(act), &[from]) if activations && is_product(from) && fused(from).last.is_none() => {
                 let mut fused = fused(from);
                 match (fused.residual, fused.act) {
                     (true, _) => fused.last = Some(act),

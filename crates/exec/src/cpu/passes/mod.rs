@@ -7,6 +7,6 @@ mod stack;
 mod tests;
 
 pub(crate) use fold::fold_batch_norm;
-pub(crate) use fuse::fuse_epilogues;
+pub(crate) use fuse::{fuse_epilogues, fuse_residuals};
 pub(crate) use narrow::narrow_to_picked;
 pub(crate) use stack::stack_qkv;

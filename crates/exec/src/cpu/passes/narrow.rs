@@ -35,7 +35,7 @@ pub(crate) fn narrow_to_picked(plan: &mut Plan) {
                 };
             }
             step.length = Length::ONE;
-            if let Work::Attention { picked, .. } = &mut step.work {
+            if let Work::Attention { picked, .. } | Work::Dropout { picked, .. } = &mut step.work {
                 *picked = Some(pick);
             }
         } else if matches!(step.work, Work::Pick(_)) && narrow[step.inputs[0]].is_some() {
@@ -58,7 +58,13 @@ fn picked(plan: &Plan) -> Vec<Option<Pick>> {
     for i in (0..plan.steps.len()).rev() {
         let by_row = matches!(
             plan.steps[i].work,
-            Work::Act(_) | Work::Add | Work::Attention { .. } | Work::L2Normalize | Work::LayerNorm { .. } | Work::Linear(_)
+            Work::Act(_)
+                | Work::Add
+                | Work::Attention { .. }
+                | Work::Dropout { .. }
+                | Work::L2Normalize
+                | Work::LayerNorm { .. }
+                | Work::Linear(_)
         );
         if !by_row || plan.outputs.contains(&i) || plan.steps[i].length == Length::ONE {
             continue;
