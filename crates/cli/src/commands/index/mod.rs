@@ -12,7 +12,7 @@ mod export;
 mod import;
 mod info;
 mod ingest;
-mod lists;
+pub mod lists;
 mod migrate;
 mod tag;
 
