@@ -5,8 +5,9 @@
 //! (gradient caching, arXiv 2101.06983): `forward_only` gives the embeddings of each part, then `forward` and `backward` do each part again
 //! with the gradients that all embeddings together gave. The random masks of both passes are the same ([`masks`](crate::masks)).
 //!
-//! Batch norms keep their recorded statistics, as upstream trains them (`--freeze-vision` aside, CLIP's ResNets are fine-tuned with frozen
-//! statistics): an affine map of each channel, whose gain and offset are trained.
+//! Batch norms keep their recorded statistics: an affine map of each channel, whose gain and offset are trained (torchvision's
+//! `FrozenBatchNorm2d`, and upstream's `--freeze-vision`). Upstream's unlocked ResNet takes each batch's own statistics; then an item would depend
+//! on its batch, and gradient caching would no longer be exact.
 //!
 //! The same build on the same machine gives the same bits, for any number of threads: a run that is resumed is the run that was not
 //! interrupted.

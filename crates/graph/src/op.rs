@@ -126,7 +126,7 @@ pub enum Op {
         /// Side of the squares, pixels.
         size: usize,
     },
-    /// `(x - mean) / √(var + eps) · weight + bias` per channel, with the recorded statistics. All parameters `[channels]`.
+    /// `(x - mean) / √(var + eps) · weight + bias` per channel, with the recorded statistics, in training too. All parameters `[channels]`.
     BatchNorm {
         /// Gain.
         weight: Param,
