@@ -223,6 +223,11 @@ impl List {
     }
 }
 
+/// Whether a column of this name would be taken for that of the pictures.
+pub(crate) fn is_picture_column(name: &str) -> bool {
+    BYTES.iter().chain(&PATHS).any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// Takes the picture out of a row, or says why there is none.
 fn picture(row: &mut Row, columns: &Columns) -> std::result::Result<Picture, String> {
     if let Some(name) = &columns.bytes {

@@ -13,8 +13,8 @@
 //! | folders | `TAG/ID.jpg`, `TAG` being its first tag | `ID.json`, and the first caption in `ID.txt` |
 //! | webdataset | `ID.jpg` in `00000.tar`, … | `ID.json`, and the first caption in `ID.txt`, as img2dataset writes them |
 //! | CSV, TSV | `filepath`, or `image_bytes` in base64 | a row for each caption with its `language`; with bytes a list in `captions` |
-//! | JSON lines | the same | `captions` and `tags` as lists, `meta` |
-//! | Parquet | `image_bytes`, or `filepath` | the same, as JSON in columns of text |
+//! | JSON lines | the same | `captions` and `tags` as lists, fields by their names |
+//! | Parquet | `image_bytes`, or `filepath` | `captions`, `tags` and `meta` as JSON in columns of text |
 mod chinese_clip;
 mod delimited;
 mod draft;

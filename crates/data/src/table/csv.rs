@@ -40,6 +40,10 @@ pub(super) fn rows(path: &Path, mut reader: Box<dyn BufRead + Send>, most: u64) 
         let mut record = ByteRecord::new();
         match reader.read_byte_record(&mut record) {
             Ok(false) => None,
+            // A longer row has a comma that nobody put into quotes: its cells are under wrong names. Of a shorter one the last are missing.
+            Ok(true) if record.iter().skip(names.len()).any(|cell| !cell.is_empty()) => {
+                Some(Err(RowError::Row(number, format!("{} cells, wanted {}", record.len(), names.len()))))
+            }
             Ok(true) => Some(Ok(Row { number, fields: fields(&names, &record), binary: vec![] })),
             Err(e) => {
                 ended = true;

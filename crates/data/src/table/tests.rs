@@ -101,9 +101,10 @@ fn a_bad_row_is_one_failure() {
     assert_eq!((found[3], found[5]), ("no picture in this row", "an address; hua reads files and downloads no pictures"));
     assert!(items[1].as_ref().unwrap_err().name.ends_with("t.jsonl#2"));
     assert!(items[4].as_ref().unwrap_err().name.ends_with("none.png"));
-    let items = read("t.csv", "image_base64,caption\n+/8=,a\n!!!,b\n,c\n+/8=\n");
+    let items = read("t.csv", "image_base64,caption\n+/8=,a\n!!!,b\n,c\n+/8=\n+/8=,d,\n+/8=,e, f\n");
     assert_eq!(names(&items)[1..3], ["bad base64 in `image_base64` (Invalid symbol 33, offset 0.)", "no picture in this row"]);
-    assert!(items[3].is_ok());
+    assert!(items[3].is_ok() && items[4].is_ok());
+    assert_eq!(items[5].as_ref().unwrap_err().reason, "3 cells, wanted 2");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! JSON lines: `{"id", "filepath" or "image_bytes", "captions", "tags", "meta"}`.
+//! JSON lines: `{"id", "filepath" or "image_bytes", "captions", "tags", …}`.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::draft::Draft;
 use super::{Form, Lost, Pictures, Sample, WriteOptions};
@@ -23,20 +23,11 @@ impl Writer {
 
 impl Form for Writer {
     fn add(&mut self, sample: &Sample, _: &mut Lost<'_>) -> Result<std::result::Result<(), String>> {
-        let mut fields = Map::from_iter([("id".into(), json!(sample.id))]);
+        let mut fields = sample.object();
         match &sample.path {
             Some(path) => fields.insert("filepath".into(), json!(path)),
             None => fields.insert("image_bytes".into(), json!(STANDARD.encode(&sample.bytes))),
         };
-        if !sample.captions.is_empty() {
-            fields.insert("captions".into(), sample.captions_json());
-        }
-        if !sample.tags.is_empty() {
-            fields.insert("tags".into(), json!(sample.tags));
-        }
-        if !sample.meta.is_empty() {
-            fields.insert("meta".into(), Value::Object(sample.meta.clone()));
-        }
         let mut line = serde_json::to_vec(&fields).expect("JSON of JSON");
         line.push(b'\n');
         self.file.write_all(&line).map_err(self.file.failed())?;

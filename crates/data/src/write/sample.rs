@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::draft::DraftFolder;
 use super::no_utf8;
+use crate::sidecar::Meaning;
 use crate::walk::{EXTENSIONS, is_picture};
-use crate::{Caption, Entry, Result, Source};
+use crate::{Caption, Entry, Result, Source, table};
 
 /// The longest name of a file that is made of an id, in characters.
 const LONGEST_KEY: usize = 64;
@@ -101,20 +102,28 @@ impl<'a> Sample<'a> {
         self.captions.iter().map(caption).collect()
     }
 
-    /// What stands in the JSON beside a picture.
-    pub fn sidecar(&self) -> Vec<u8> {
-        let mut fields = Map::new();
-        fields.insert("id".into(), json!(self.id));
+    /// All but the picture as one object. Fields keep their names, but for those that would mean something else here: they are in `meta`.
+    pub fn object(&self) -> Map<String, Value> {
+        let mut fields = Map::from_iter([("id".to_owned(), json!(self.id))]);
         if !self.captions.is_empty() {
             fields.insert("captions".into(), self.captions_json());
         }
         if !self.tags.is_empty() {
             fields.insert("tags".into(), json!(self.tags));
         }
-        if !self.meta.is_empty() {
-            fields.insert("meta".into(), Value::Object(self.meta.clone()));
+        let taken =
+            |name: &str| ["id", "key", "meta"].contains(&name) || Meaning::of(name) != Meaning::Other || table::is_picture_column(name);
+        let (hidden, open): (Map<_, _>, Map<_, _>) = self.meta.clone().into_iter().partition(|(name, _)| taken(name));
+        fields.extend(open);
+        if !hidden.is_empty() {
+            fields.insert("meta".into(), Value::Object(hidden));
         }
-        let mut text = serde_json::to_vec(&fields).expect("JSON of JSON");
+        fields
+    }
+
+    /// What stands in the JSON beside a picture.
+    pub fn sidecar(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec(&self.object()).expect("JSON of JSON");
         text.push(b'\n');
         text
     }

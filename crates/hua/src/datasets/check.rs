@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hua_data::{Caption, Entry, parallel::language};
 use hua_image::Limits;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::ScanOptions;
 use super::scan::{Seen, Told, normalised, scan};
@@ -149,8 +150,8 @@ impl State {
 
     fn picture(&mut self, entry: Entry, seen: Result<Seen, String>) {
         let name = &*entry.name;
-        if !self.ids.insert(normalised_name(name)) {
-            self.note("duplicate_id", name, "comes again".into());
+        if !self.ids.insert(hashed(&id(&entry))) {
+            self.note("duplicate_id", name, format!("`{}` comes again", id(&entry)));
         }
         let number = self.names.len() as u32;
         self.names.push(name.into());
@@ -237,8 +238,17 @@ fn start(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// A name as it is, hashed.
-fn normalised_name(name: &str) -> u128 {
-    let hash = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+/// What is to come once: the name, or in a table its `id`.
+fn id(entry: &Entry) -> String {
+    let own = entry.meta.as_ref().and_then(|meta| meta.get("id").or_else(|| meta.get("key")));
+    match (entry.name.rsplit_once('#'), own) {
+        (Some((list, _)), Some(own @ (Value::String(_) | Value::Number(_)))) => format!("{list}#{own}"),
+        _ => entry.name.clone(),
+    }
+}
+
+/// A text as it is, hashed.
+fn hashed(text: &str) -> u128 {
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     u128::from_be_bytes(hash.as_ref()[..16].try_into().expect("SHA-256 has 32 bytes"))
 }

@@ -7,7 +7,7 @@ use hua_image::{DecodeOptions, Facts, Picture, facts};
 use rayon::prelude::*;
 use ring::digest::{SHA256, digest};
 
-use crate::{Error, Progress};
+use crate::{Error, MOST_THREADS, Progress};
 
 /// How a data set is read.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +54,12 @@ pub(super) fn scan(
     mut tell: impl FnMut(Told),
 ) -> Result<(), Error> {
     let mut sources = Sources::open(paths, &options.data)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
-    let pool = pool.map_err(|e| Error::Io { path: "threads".into(), source: std::io::Error::other(e) })?;
+    let threads = options.threads;
+    if threads > MOST_THREADS {
+        return Err(Error::Threads { threads, reason: format!("at most {MOST_THREADS} make sense") });
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
     progress.start(what, 0);
     let mut failed = 0;
     loop {
