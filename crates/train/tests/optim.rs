@@ -46,8 +46,8 @@ fn twenty_steps_with_given_gradients_end_where_pytorch_ends() {
             let mut grads = Grads::zeros(&sets);
             for (i, grad) in grads.set(0).iter_mut().enumerate() {
                 let all = read(&format!("grads.{i}"));
-                let at = step as usize * grad.len();
-                grad.copy_from_slice(&all[at..at + grad.len()]);
+                let len = grad.len();
+                grad.copy_from_slice(&all[step as usize * len..][..len]);
             }
             let Norm::Finite(norm) = norm(&sets, &grads) else { panic!("golden gradients are finite") };
             scale(&mut grads, norm, number(&run["clip"]));
@@ -99,6 +99,24 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
     let before = many().0;
     assert_eq!(one.0[0].values[1], before[0].values[1], "frozen");
     assert!(one.0[0].values[0].iter().zip(&before[0].values[0]).all(|(now, then)| now != then), "trained");
+}
+
+#[test]
+fn a_tower_that_is_locked_for_now_begins_afresh_when_it_is_unlocked() {
+    let (mut sets, mut grads) = many();
+    let groups = vec![vec![Group { decays: true, lr_factor: 1.0 }; 5]; 2];
+    let mut adamw = AdamW::new(&OptimSection::default(), &sets);
+    let of_text = std::mem::replace(&mut grads.0[1], vec![vec![]; 5]);
+    let before = sets[1].clone();
+    for _ in 0..7 {
+        adamw.update(&mut sets, &grads, &groups, 1e-3);
+    }
+    assert_eq!((&sets[1], &adamw.updates), (&before, &vec![7, 0]));
+    grads.0[1] = of_text;
+    adamw.update(&mut sets, &grads, &groups, 1e-3);
+    // The first update of a number goes as far as the learning rate, whatever its gradient.
+    let (now, then) = (sets[1].values[2][0], before.values[2][0] * (1.0 - 1e-3 * 0.01));
+    assert!(((now - then).abs() - 1e-3).abs() < 1e-5, "{now} {then}");
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn states_that_lie_are_refused_and_never_a_panic() {
         (good.replace("\"step\": 2", "\"step\": -2"), "u64"),
         (good.replace("\"skipped\": 0", "\"skiped\": 0"), "unknown field `skiped`"),
         (good.replace("\"at\":", "\"to\":"), "no cursor"),
+        (good.replace("\"updates\": [\n    2,", "\"updates\": [\n    2, 2,"), "updates of 4 parameter sets, the run has 3"),
         ("[".repeat(100_000), "recursion limit"),
     ] {
         put(&bad);

@@ -31,8 +31,8 @@ pub struct State {
     pub version: u32,
     /// Steps done, skipped ones included: the number of the next.
     pub step: u64,
-    /// Updates of the optimiser.
-    pub updates: u64,
+    /// Updates of each parameter set by the optimiser.
+    pub updates: Vec<u64>,
     /// Updates of the moving average, if there is one.
     pub average_updates: Option<u64>,
     /// Steps whose numbers were not finite.
@@ -85,7 +85,7 @@ impl State {
         Self {
             version: VERSION,
             step: 0,
-            updates: 0,
+            updates: vec![0; sets.len()],
             average_updates: (recipe.optim.ema > 0.0).then_some(0),
             skipped: 0,
             skipped_in_a_row: 0,
@@ -107,6 +107,10 @@ impl State {
         let differences = differences(&self.recipe, &recipe.to_toml());
         if !differences.is_empty() {
             return Err(Error::OtherRecipe { path: folder.to_owned(), differences });
+        }
+        if self.updates.len() != sets.len() {
+            let reason = format!("it counts the updates of {} parameter sets, the run has {}", self.updates.len(), sets.len());
+            return Err(Error::State { path: folder.join(FILE), reason });
         }
         if self.frozen != frozen(sets) {
             let reason = "the model that the recipe starts from has other numbers than when the run began".to_owned();

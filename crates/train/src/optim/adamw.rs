@@ -30,8 +30,8 @@ pub struct AdamW {
     beta2: f64,
     eps: f64,
     weight_decay: f64,
-    /// Updates made; skipped steps are none.
-    pub updates: u64,
+    /// Updates made of each set; skipped steps are none, nor are those in which the set had no gradients.
+    pub updates: Vec<u64>,
     /// `[set][parameter]`.
     pub moments: Vec<Vec<Moments>>,
 }
@@ -57,33 +57,37 @@ impl AdamW {
         let zeros = |len: usize| Moments { mean: vec![0.0; len], square: vec![0.0; len] };
         let of = |set: &ParamSet| set.values.iter().zip(&set.trained).map(|(v, &t)| zeros(if t { v.len() } else { 0 })).collect();
         let &OptimSection { beta1, beta2, eps, weight_decay, .. } = section;
-        Self { beta1, beta2, eps, weight_decay, updates: 0, moments: sets.iter().map(of).collect() }
+        Self { beta1, beta2, eps, weight_decay, updates: vec![0; sets.len()], moments: sets.iter().map(of).collect() }
     }
 
-    /// Changes `sets` along `grads`, with `lr` as the base rate and one group for each parameter.
+    /// Changes `sets` along `grads`, with `lr` as the base rate and one group for each parameter. A parameter whose gradient is empty, because
+    /// it is frozen or locked for now, is left as it is; as in PyTorch it does not even decay.
     pub fn update(&mut self, sets: &mut [ParamSet], grads: &Grads, groups: &[Vec<Group>], lr: f64) {
-        self.updates += 1;
         let mut pieces: Vec<Piece<'_>> = vec![];
-        let params = sets.iter_mut().zip(&grads.0).zip(&mut self.moments).zip(groups).flat_map(|(((set, grads), moments), groups)| {
-            let values = set.values.iter_mut().zip(&set.trained).zip(grads).zip(moments).zip(groups);
-            values.filter(|((((_, trained), _), _), _)| **trained)
-        });
-        let (t, [beta1, beta2]) = (self.updates as f64, [self.beta1, self.beta2]);
-        for ((((values, _), grads), moments), group) in params {
-            let lr = lr * group.lr_factor;
-            let decay = if group.decays { self.weight_decay } else { 0.0 };
-            let factors = Factors {
-                keep: (1.0 - lr * decay) as f32,
-                towards: (1.0 - beta1) as f32,
-                beta2: beta2 as f32,
-                rest2: (1.0 - beta2) as f32,
-                root: (1.0 - beta2.powf(t)).sqrt() as f32,
-                eps: self.eps as f32,
-                step: -(lr / (1.0 - beta1.powf(t))) as f32,
-            };
-            let means = moments.mean.chunks_mut(PIECE).zip(moments.square.chunks_mut(PIECE));
-            let numbers = values.chunks_mut(PIECE).zip(grads.chunks(PIECE)).zip(means);
-            pieces.extend(numbers.map(|((p, g), (m, v))| (p, g, m, v, factors)));
+        let moments = self.moments.iter_mut().zip(&mut self.updates);
+        for (((set, grads), (moments, updates)), groups) in sets.iter_mut().zip(&grads.0).zip(moments).zip(groups) {
+            if grads.iter().all(Vec::is_empty) {
+                continue;
+            }
+            *updates += 1;
+            let (t, [beta1, beta2]) = (*updates as f64, [self.beta1, self.beta2]);
+            let params = set.values.iter_mut().zip(grads).zip(moments).zip(groups);
+            for (((values, grads), moments), group) in params.filter(|(((_, grads), _), _)| !grads.is_empty()) {
+                let lr = lr * group.lr_factor;
+                let decay = if group.decays { self.weight_decay } else { 0.0 };
+                let factors = Factors {
+                    keep: (1.0 - lr * decay) as f32,
+                    towards: (1.0 - beta1) as f32,
+                    beta2: beta2 as f32,
+                    rest2: (1.0 - beta2) as f32,
+                    root: (1.0 - beta2.powf(t)).sqrt() as f32,
+                    eps: self.eps as f32,
+                    step: -(lr / (1.0 - beta1.powf(t))) as f32,
+                };
+                let means = moments.mean.chunks_mut(PIECE).zip(moments.square.chunks_mut(PIECE));
+                let numbers = values.chunks_mut(PIECE).zip(grads.chunks(PIECE)).zip(means);
+                pieces.extend(numbers.map(|((p, g), (m, v))| (p, g, m, v, factors)));
+            }
         }
         pieces.into_par_iter().for_each(advance);
     }

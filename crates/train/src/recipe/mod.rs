@@ -15,8 +15,8 @@ mod train;
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::{Start, suitable_lr};
 use crate::Result;
+use crate::optim::{Start, suitable_lr};
 
 pub use checkpoint::CheckpointSection;
 pub use data::DataSection;
@@ -70,6 +70,7 @@ impl Recipe {
     /// [`crate::Error::Recipe`], of the first that is not.
     pub fn check(&self) -> Result<()> {
         self.model.check(self.kind)?;
+        self.data.check()?;
         self.text.check("text")?;
         self.image.check("image")?;
         self.loss.check()?;

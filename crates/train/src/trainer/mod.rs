@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hua_kernels::Cores;
+
 use crate::checkpoint::{BEST, LAST, Lock, State, find, read};
 use crate::observe::{Event, Observer};
 use crate::optim::{AdamW, Average, Group, Norm, groups, norm, scale};
@@ -28,6 +30,8 @@ pub struct Trainer<T: Task> {
     task: T,
     recipe: Recipe,
     observer: Box<dyn Observer>,
+    /// The threads that the optimiser works on; rayon's own without.
+    cores: Option<Cores>,
     /// Where checkpoints go; none without.
     run: Option<(PathBuf, Lock)>,
     schedule: Schedule,
@@ -115,6 +119,7 @@ impl<T: Task> Trainer<T> {
             grads: Grads::zeros(sets),
             recipe: recipe.clone(),
             observer,
+            cores: None,
             run,
             saved: (None, Instant::now()),
             session: Instant::now(),
@@ -122,6 +127,12 @@ impl<T: Task> Trainer<T> {
             state,
             task,
         }
+    }
+
+    /// With an optimiser that works on these threads. The bits do not depend on them.
+    #[must_use]
+    pub fn on(self, cores: Cores) -> Self {
+        Self { cores: Some(cores), ..self }
     }
 
     /// The task.
@@ -202,25 +213,18 @@ impl<T: Task> Trainer<T> {
         let lr = self.schedule.lr(self.state.step);
         self.grads.clear();
         let outcome = self.task.step(self.state.step, &mut self.grads)?;
-        let (grad_norm, bad) = match norm(self.task.params(), &self.grads) {
-            _ if !outcome.loss.is_finite() => (f64::NAN, Some("loss".to_owned())),
-            Norm::Finite(norm) => (norm, None),
-            Norm::NotFinite(of) => (f64::INFINITY, Some(format!("gradient of `{of}`"))),
-        };
-        if bad.is_none() {
-            scale(&mut self.grads, grad_norm, self.recipe.optim.clip);
-            self.optimiser.update(self.task.params_mut(), &self.grads, &self.groups, lr);
-            clamp_logit_scale(self.task.params_mut(), &self.recipe);
-            if let Some(average) = &mut self.average {
-                average.update(self.task.params());
-                self.state.average_updates = Some(average.updates);
+        let (grad_norm, bad) = match self.update(lr, outcome.loss) {
+            Ok(norm) => {
+                self.task.params_changed()?;
+                self.state.skipped_in_a_row = 0;
+                (norm, None)
             }
-            self.task.params_changed()?;
-            self.state.skipped_in_a_row = 0;
-        } else {
-            self.state.skipped += 1;
-            self.state.skipped_in_a_row += 1;
-        }
+            Err((norm, what)) => {
+                self.state.skipped += 1;
+                self.state.skipped_in_a_row += 1;
+                (norm, Some(what))
+            }
+        };
         self.state.step += 1;
         self.state.updates = self.optimiser.updates.clone();
         self.state.cursor = self.task.cursor();
@@ -241,6 +245,32 @@ impl<T: Task> Trainer<T> {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// Changes the parameters along the gradients. Returns the norm of these; if something is not finite, also what, and nothing has changed.
+    fn update(&mut self, lr: f64, loss: f32) -> Result<f64, (f64, String)> {
+        if !loss.is_finite() {
+            return Err((f64::NAN, "loss".to_owned()));
+        }
+        let Self { task, recipe, cores, groups, optimiser, average, grads, state, .. } = self;
+        let mut work = || {
+            let norm = match norm(task.params(), grads) {
+                Norm::Finite(norm) => norm,
+                Norm::NotFinite(of) => return Err((f64::INFINITY, format!("gradient of `{of}`"))),
+            };
+            scale(grads, norm, recipe.optim.clip);
+            optimiser.update(task.params_mut(), grads, groups, lr);
+            clamp_logit_scale(task.params_mut(), recipe);
+            if let Some(average) = average {
+                average.update(task.params());
+                state.average_updates = Some(average.updates);
+            }
+            Ok(norm)
+        };
+        match cores {
+            Some(cores) => cores.run(work),
+            None => work(),
         }
     }
 
