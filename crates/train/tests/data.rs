@@ -387,11 +387,11 @@ not JSON
     let expected = [
         "train_texts.jsonl",
         "train_imgs.tsv#7: the id was there before",
+        "train_texts.jsonl: a text names picture `98`, which is not there: `nobody`",
+        "train_texts.jsonl: a text names picture `99`, which is not there: `chien`",
         "train_texts.jsonl#2: an empty text",
-        "train_texts.jsonl#3: 1 of its 2 pictures are not there, the first is `99`",
-        "train_texts.jsonl#4: 1 of its 1 pictures are not there, the first is `98`",
         "train_texts.jsonl#6: a text of no picture",
-        "train_imgs.tsv#10: not a picture: the content looks like a web page",
+        "train_imgs.tsv#10: not a picture: the content looks like HTML",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     assert!(told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected)), "{told:#?}");
