@@ -126,11 +126,14 @@ pub fn read_table(
     Ok(numbered(path, options)?.map(|row| row.map(|(_, fields)| fields)))
 }
 
+/// A row and its number.
+type Numbered = (u64, Map<String, Value>);
+
 /// The same, with the number of each row.
 pub(crate) fn numbered(
     path: &Path,
     options: &Options,
-) -> Result<impl Iterator<Item = std::result::Result<(u64, Map<String, Value>), Failure>> + Send + use<>> {
+) -> Result<impl Iterator<Item = std::result::Result<Numbered, Failure>> + Send + use<>> {
     let kind = Kind::of(path)?;
     if !matches!(kind, Kind::Csv | Kind::Jsonl | Kind::Parquet) {
         let wanted = "a table: CSV, TSV, JSON lines or Parquet".into();

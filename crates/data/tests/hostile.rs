@@ -1,4 +1,6 @@
 //! What fuzzing found, its seeds, and seeds with damage: an error or a failure, never a panic, never more memory than was allowed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "hostile_common/mod.rs"]
 mod common;
 
