@@ -161,7 +161,8 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Exec(ExecError::Isa(_) | ExecError::Output { .. })
+            Self::Dataset(DatasetError::OtherQueries { .. })
+            | Self::Exec(ExecError::Isa(_) | ExecError::Output { .. })
             | Self::Labels { .. }
             | Self::LibraryModel { .. }
             | Self::NoPictures { .. }
@@ -206,6 +207,10 @@ impl Error {
             Self::Dataset(DatasetError::NoAnswers { .. }) => {
                 Some("test sets with hidden answers have empty `image_ids`; score a split whose answers are there".into())
             }
+            Self::Dataset(DatasetError::NoCaptions { .. }) => {
+                Some("captions stand in `NAME.txt` beside a picture, or in a column of a table; `--caption-column` names it".into())
+            }
+            Self::Dataset(DatasetError::OtherQueries { .. }) => Some("compare runs on the same texts and pictures".into()),
             Self::Dataset(DatasetError::Io { .. }) => {
                 Some("a data set is a folder with `SPLIT_imgs.tsv` and `SPLIT_texts.jsonl`, Chinese-CLIP's format".into())
             }

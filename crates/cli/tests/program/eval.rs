@@ -136,3 +136,11 @@ fn a_probe_learns_colours_and_nothing_of_it_is_random() {
     let table = place.hua(&["eval", "probe", "--train", "train", "--test", "test", "--knn", "3"]).ok();
     assert!(table.contains("accuracy, first") && table.contains("100.00"), "{table}");
 }
+
+#[test]
+fn every_evaluation_has_help_with_examples() {
+    for what in ["probe", "retrieval", "zeroshot"] {
+        let help = Place::new().hua(&["eval", what, "--help"]).ok();
+        assert!(help.contains(&format!("Examples:\n  hua eval {what}")), "{help}");
+    }
+}

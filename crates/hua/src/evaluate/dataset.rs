@@ -41,6 +41,12 @@ pub enum DatasetError {
         /// The texts.
         path: PathBuf,
     },
+    /// No picture has a caption: nothing can be scored.
+    #[error("no picture of `{path}` has a caption, so there is nothing to score")]
+    NoCaptions {
+        /// The first source.
+        path: PathBuf,
+    },
     /// Results of other queries, which cannot be compared.
     #[error("the results of {first} and of {second} are not of the same queries: {found}")]
     OtherQueries {

@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_fit_does_not_depend_on_threads_or_on_where_it_begins() {
         let rows: Vec<f32> = (0..200).map(|i| ((i * 7919) % 101) as f32 / 50.0 - 1.0).collect();
-        let classes: Vec<usize> = (0..100).map(|i| (i * i) % 3).collect();
+        let classes: Vec<usize> = (0..100).map(|i| (i * 31 % 17) % 3).collect();
         let samples = Samples { width: 2, rows: &rows, classes: &classes };
         let fit = |threads: usize, start: Option<&Logistic>| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

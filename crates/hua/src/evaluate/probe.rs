@@ -90,7 +90,7 @@ pub fn probe(
     progress.finish();
     let targets: Vec<Vec<usize>> = test_classes.iter().map(|&class| vec![class]).collect();
     let logits = Logits { classes: names.len(), data: &learned.logits };
-    let mut report = ClassificationReport::of(logits, &targets, &numbering.classes, bootstrap);
+    let mut report = embedder.pool.install(|| ClassificationReport::of(logits, &targets, &numbering.classes, bootstrap));
     report.without_class = train.without_class + test.without_class + validation.as_ref().map_or(0, |set| set.without_class);
     report.failures = [train.failures, validation.map(|set| set.failures).unwrap_or_default(), test.failures].concat();
     let Learned { penalty, validation_acc1, .. } = learned;

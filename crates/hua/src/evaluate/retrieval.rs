@@ -285,7 +285,7 @@ pub fn retrieve(
     let text_embeddings = Embeddings::from_rows(embedder.fingerprint(), width, data);
     let (positives, languages): (Vec<_>, Vec<_>) = texts.iter().map(|text| (text.positives.clone(), text.language.clone())).unzip();
     let pairs = Pairs { positives: &positives, languages: &languages };
-    let scored = score(&text_embeddings, &image_embeddings, pairs, bootstrap)?;
+    let scored = embedder.pool.install(|| score(&text_embeddings, &image_embeddings, pairs, bootstrap))?;
     let Some(Scored { mut report, queries }) = scored else { return Err(DatasetError::NoAnswers { path }.into()) };
     (report.texts_cut, report.failures) = (texts_cut, failures);
     Ok(Retrieval { report, queries, texts, text_embeddings, images, image_embeddings })
@@ -347,6 +347,9 @@ fn read_pictures(
     }
     let images = listed.entries.into_iter().map(|entry| entry.name).collect();
     let path = paths.first().cloned().unwrap_or_default();
+    if texts.is_empty() {
+        return Err(DatasetError::NoCaptions { path }.into());
+    }
     Ok(Read { images, image_embeddings: listed.embeddings, texts, failures: listed.failures, path })
 }
 
@@ -457,8 +460,8 @@ mod tests {
         assert_eq!(found.report.languages["en"].text_to_image.at_1, 100.0);
         assert_eq!(found.report.languages["zh"].text_to_image.values(), [0.0, 100.0, 100.0]);
         assert_eq!((found.report.texts_without_image, found.report.intervals.is_none()), (1, true));
-        assert_eq!(found.queries["zh"].text_to_image, [Query { index: 1, group: 0, rank: 2 }]);
-        assert_eq!(found.queries["en"].image_to_text, [Query { index: 0, group: 0, rank: 1 }]);
+        assert_eq!(found.queries["zh"].text_to_image, [Query { index: 1, group: 1, rank: 2 }]);
+        assert_eq!(found.queries["en"].image_to_text, [Query { index: 0, group: 3, rank: 1 }]);
         let examples = held_out.examples(&[1, 2], 1).unwrap();
         assert_eq!((examples[0].rank, examples[0].found[0].0), (Some(2), 1));
         assert_eq!((examples[1].rank, examples[1].found[0].0), (None, 0));

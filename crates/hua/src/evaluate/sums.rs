@@ -2,7 +2,7 @@
 //!
 //! A sum of floating-point numbers depends on its order. numpy's `mean` adds in pairs (`numpy/_core/src/umath/loops_utils.h.src`, pairwise sum:
 //! runs of at most 128 in eight parts, then halves). torch's `sum` on a CPU with AVX2 adds eight lanes in four rows, each in four levels
-//! (`aten/src/ATen/native/cpu/SumKernel.cpp`, cascade sum); with other vectors torch itself gives other last digits.
+//! (`aten/src/ATen/native/cpu/SumKernel.cpp`, cascade sum; fewer than eight numbers in four rows); with other vectors torch itself gives other last digits.
 
 /// numpy's sum of a contiguous array of float64.
 pub(super) fn numpy_sum(of: &[f64]) -> f64 {
@@ -40,6 +40,12 @@ const LEVELS: usize = 4;
 
 /// torch's sum of a contiguous array of float32, below the length (32,768) from which it uses several threads.
 pub(super) fn torch_sum(of: &[f32]) -> f32 {
+    if of.len() < LANES {
+        let (rows, rest) = of.split_at(of.len() / ROWS * ROWS);
+        let mut sums: [f32; ROWS] = std::array::from_fn(|i| rows.get(i).copied().unwrap_or(0.0));
+        rest.iter().for_each(|x| sums[0] += x);
+        return sums[1..].iter().fold(sums[0], |sum, x| sum + x);
+    }
     let whole = of.len() / LANES;
     let row = |i: usize| -> [f32; LANES] { std::array::from_fn(|lane| of[i * LANES + lane]) };
     let mut rows = cascade(&row, whole / ROWS);

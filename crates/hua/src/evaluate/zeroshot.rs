@@ -142,7 +142,7 @@ pub fn zeroshot(
     progress.finish();
     let cosines = similarity(&labelled.embeddings, &prototypes)?.data;
     let logits = Logits { classes: classes.len(), data: &cosines };
-    let mut report = ClassificationReport::of(logits, &targets, &classes, bootstrap);
+    let mut report = embedder.pool.install(|| ClassificationReport::of(logits, &targets, &classes, bootstrap));
     (report.without_class, report.failures) = (labelled.without_class, labelled.failures);
     Ok(ZeroShot { report, classes, names: labelled.names, targets, cosines })
 }

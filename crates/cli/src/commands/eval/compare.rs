@@ -9,7 +9,7 @@ use super::Answer;
 use super::retrieval::{Data, score};
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, counted};
+use crate::table::{Align, Table, thousands};
 
 /// The name of the built-in model here.
 const BUILT_IN: &str = "built-in";
@@ -41,11 +41,8 @@ pub fn run(names: [&str; 2], data: Option<&Data>, flips: usize, answer: &Answer,
     if !found.flips.is_empty() {
         session.printer.data("")?;
         session.printer.data(flipped(&found.flips))?;
-        session.printer.note(format!(
-            "{} of {} whose first place only one model gets right",
-            found.flips.len(),
-            counted(all, "query").replace("querys", "queries")
-        ));
+        let shown = found.flips.len();
+        session.printer.note(format!("{shown} of the {} queries whose first place only one model gets right", thousands(all as u64)));
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, counted};
+use crate::table::{Align, Table, counted, thousands};
 
 /// Score a model on a data set
 ///
@@ -132,11 +132,7 @@ fn figures(session: &Session, report: &ClassificationReport) -> anyhow::Result<(
     if *without_class > 0 {
         session.printer.warning(format!("{} without a class did not count", counted(*without_class, "picture")));
     }
-    session.printer.note(format!(
-        "{}, {}",
-        counted(figures.samples, "picture"),
-        counted(figures.classes, "class").replace("classs", "classes")
-    ));
+    session.printer.note(format!("{}, {} classes", counted(figures.samples, "picture"), thousands(figures.classes as u64)));
     let mut table = Table::titled(&[("figure", Align::Left), ("%", Align::Right), ("95 %", Align::Right)]);
     let interval =
         |of: fn(&FigureIntervals) -> Option<Interval>| intervals.as_ref().and_then(of).map(|i| range(i, 100.0)).unwrap_or_default();
