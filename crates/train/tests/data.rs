@@ -290,6 +290,27 @@ fn where_all_is_one_group_a_batch_is_whole_and_has_one_number() {
 }
 
 #[test]
+fn texts_that_become_equal_by_being_varied_are_no_strangers() {
+    let pictures = (0..20).map(picture).collect();
+    let texts = (0..20_u32).map(|p| text(&format!("face, t{p}"), "en", "keyword", &[p])).collect();
+    let set = Arc::new(PairSet::new(pictures, texts, &unchecked()).unwrap());
+    let list_dropout = Some(ListDropout { least: 1, most: 1, ..ListDropout::default() });
+    let options = PairLoaderOptions { texts: TextAugment { list_dropout, ..TextAugment::default() }, ..order_only(8) };
+    let mut loader = PairLoader::new(set, options).unwrap();
+    let mut merged = 0;
+    for _ in 0..10 {
+        let batch = next(&mut loader);
+        for (i, a) in batch.ids.iter().enumerate() {
+            for (j, b) in batch.ids.iter().enumerate() {
+                assert_eq!(a == b, batch.text_groups[i] == batch.picture_groups[j]);
+                merged += usize::from(a == b && i != j);
+            }
+        }
+    }
+    assert!(merged > 0);
+}
+
+#[test]
 fn fewer_units_than_a_batch_has_are_refused() {
     let sampling = Sampling { unit: Unit::Group, ..Sampling::default() };
     let error = PairLoader::new(set_of(3), PairLoaderOptions { sampling, ..order_only(4) }).unwrap_err();

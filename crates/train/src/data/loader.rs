@@ -4,7 +4,7 @@
 //! they are put together in their order, and everything random comes from the unit's seed, so that batches are the same bits for any
 //! number of threads. A picture that cannot be used is replaced: by another of its text or group, else by another unit; it is counted and
 //! told ([`PairBatch::bad`]), and too many of them end the run.
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -226,8 +226,13 @@ impl PairLoader {
             .collect();
         let mut batch = PairBatch { epoch, ..PairBatch::default() };
         self.replace(&mut draws, &mut prepared, &mut batch)?;
-        let set = Arc::clone(self.set());
-        for ((draw, prepared), group) in draws.iter().zip(prepared).zip(numbers(&draws, &set)) {
+        // Texts may have become equal by being varied.
+        let (mut equal, mut places) = (vec![], HashMap::new());
+        for (place, prepared) in (0..).zip(&prepared) {
+            equal.extend(prepared.ids.iter().map(|ids| (*places.entry(&**ids).or_insert(place), place)));
+        }
+        let numbers = numbers(&draws, &equal, self.set());
+        for ((draw, prepared), group) in draws.iter().zip(prepared).zip(numbers) {
             let seeds = |items: &[u32], purpose| items.iter().map(|&item| draw.seed_of(purpose, item)).collect::<Vec<_>>();
             batch.picture_seeds.extend(seeds(&prepared.pictures, Purpose::PictureDropout));
             batch.text_seeds.extend(seeds(&prepared.texts, Purpose::TextDropout));

@@ -249,8 +249,8 @@ impl Taken {
     }
 }
 
-/// A number for each draw, the same for those that clash: the smallest group of them.
-pub(super) fn numbers(draws: &[Draw], set: &PairSet) -> Vec<u32> {
+/// A number for each draw, the same for those that clash and for `equal` ones (two places): the group of the first of them.
+pub(super) fn numbers(draws: &[Draw], equal: &[(u32, u32)], set: &PairSet) -> Vec<u32> {
     let mut sets = super::lists::Sets::new(draws.len());
     let mut first = std::collections::HashMap::new();
     for (place, draw) in draws.iter().enumerate() {
@@ -264,5 +264,6 @@ pub(super) fn numbers(draws: &[Draw], set: &PairSet) -> Vec<u32> {
             }
         }
     }
+    equal.iter().for_each(|&(a, b)| sets.join(a, b));
     (0..draws.len() as u32).map(|place| draws[sets.of(place) as usize].group).collect()
 }
