@@ -12,8 +12,6 @@ Which code computes what:
 * `zeroshot.json`: cn_clip's `zeroshot_evaluation.py`: the classifier of several templates, and the file that it writes for ELEVATER.
 * `probe.json`: scikit-learn's LogisticRegression, which CLIP's protocol names.
 * `sums.json`: sums of numpy and of torch, whose order is part of the last digit; torch's with AVX2.
-
-Needs scikit-learn 1.9.1 and tqdm beside the packages of `requirements.txt`.
 """
 
 import contextlib

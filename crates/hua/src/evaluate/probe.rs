@@ -115,10 +115,10 @@ impl Data {
     }
 
     fn split(&mut self, classes: usize) {
-        let mut seen = vec![0; classes];
+        let mut seen = vec![0usize; classes];
         let held = |&class: &usize| {
             seen[class] += 1;
-            seen[class] % FOLD == 0
+            seen[class].is_multiple_of(FOLD)
         };
         self.validation = self.classes.iter().map(held).collect();
     }

@@ -52,12 +52,10 @@ pub(super) fn torch_sum(of: &[f32]) -> f32 {
     for i in whole / ROWS * ROWS..whole {
         add(&mut rows[0], row(i));
     }
-    for i in 1..ROWS {
-        let of = rows[i];
-        add(&mut rows[0], of);
-    }
+    let [mut sum, others @ ..] = rows;
+    others.into_iter().for_each(|row| add(&mut sum, row));
     let rest = of[whole * LANES..].iter().fold(0.0, |sum, x| sum + x);
-    rows[0].iter().fold(rest, |sum, x| sum + x)
+    sum.iter().fold(rest, |sum, x| sum + x)
 }
 
 fn add(to: &mut [f32; LANES], of: [f32; LANES]) {
@@ -66,36 +64,38 @@ fn add(to: &mut [f32; LANES], of: [f32; LANES]) {
     }
 }
 
+/// A row of lanes for each of the four.
+type Rows = [[f32; LANES]; ROWS];
+
+fn add_rows(to: &mut Rows, of: Rows) {
+    to.iter_mut().zip(of).for_each(|(to, of)| add(to, of));
+}
+
 /// `multi_row_sum`: sums of rows 0, 4, 8 …, of rows 1, 5, 9 … and so on, `size` rows each.
-fn cascade(row: &dyn Fn(usize) -> [f32; LANES], size: usize) -> [[f32; LANES]; ROWS] {
+fn cascade(row: &dyn Fn(usize) -> [f32; LANES], size: usize) -> Rows {
+    let rows = |i: usize| -> Rows { std::array::from_fn(|k| row(i * ROWS + k)) };
     let log = size.max(1).next_power_of_two().trailing_zeros() as usize;
     let power = (log / LEVELS).max(4);
     let (step, mask) = (1 << power, (1 << power) - 1);
-    let mut sums = [[[0.0; LANES]; ROWS]; LEVELS];
+    let mut sums: [Rows; LEVELS] = Default::default();
     let mut i = 0;
     while i + step <= size {
         for _ in 0..step {
-            (0..ROWS).for_each(|k| add(&mut sums[0][k], row(i * ROWS + k)));
+            add_rows(&mut sums[0], rows(i));
             i += 1;
         }
         for level in 1..LEVELS {
-            for k in 0..ROWS {
-                let below = std::mem::take(&mut sums[level - 1][k]);
-                add(&mut sums[level][k], below);
-            }
+            let below = std::mem::take(&mut sums[level - 1]);
+            add_rows(&mut sums[level], below);
             if i & (mask << (level * power)) != 0 {
                 break;
             }
         }
     }
     for i in i..size {
-        (0..ROWS).for_each(|k| add(&mut sums[0][k], row(i * ROWS + k)));
+        add_rows(&mut sums[0], rows(i));
     }
-    for level in 1..LEVELS {
-        for k in 0..ROWS {
-            let of = sums[level][k];
-            add(&mut sums[0][k], of);
-        }
-    }
-    sums[0]
+    let [mut sum, above @ ..] = sums;
+    above.into_iter().for_each(|of| add_rows(&mut sum, of));
+    sum
 }
