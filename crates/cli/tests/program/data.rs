@@ -91,7 +91,7 @@ fn what_is_left_behind_and_what_is_left_out_is_said() {
 fn calls_that_make_no_sense_write_nothing() {
     let place = Place::new();
     toy(&place);
-    place.write("page.png", b"<html>");
+    place.write("page", b"<html>");
     place.write("notes.csv", b"a,b\n1,2\n");
     let before = entries(&place);
     for (arguments, code, told) in [
@@ -103,7 +103,7 @@ fn calls_that_make_no_sense_write_nothing() {
         (&["toy", "-o", "none/out.tar"], 2, "cannot write `none/out.tar`"),
         (&["toy", "--split", "train", "-o", "out.tar"], 1, "has no such split"),
         (&["notes.csv", "-o", "out.tar"], 1, "has the columns `a`, `b`, none with pictures"),
-        (&["page.png", "-o", "out.tar"], 1, ""),
+        (&["page", "-o", "out.tar"], 1, "left out `page`: it is in no format that hua knows"),
         (&["toy", "-o", "out", "--to", "chinese-clip", "--as-split", "a/b"], 2, "cannot be a split"),
     ] {
         let arguments = [&["data", "convert"], arguments].concat();

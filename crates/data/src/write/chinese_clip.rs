@@ -19,15 +19,33 @@ pub(super) struct Writer {
     texts: Vec<(Caption, Vec<u32>)>,
     places: HashMap<Caption, usize>,
     ids: Vec<String>,
+    /// Last, so that it goes after what lies in it.
+    _made: Made,
+}
+
+/// A folder that goes again if nothing came to lie in it.
+struct Made(Option<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            // One that is not empty stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 impl Writer {
     pub fn begin(folder: &Path, options: &WriteOptions) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(failed(folder))?;
+        let is_new = !folder.is_dir();
+        if is_new {
+            fs::create_dir(folder).map_err(failed(folder))?;
+        }
+        let made = Made(is_new.then(|| folder.to_owned()));
         let texts_path = folder.join(format!("{}_texts.jsonl", options.split));
         free(&texts_path)?;
         let pictures = Draft::begin(&folder.join(format!("{}_imgs.tsv", options.split)))?;
-        Ok(Self { pictures, texts_path, texts: vec![], places: HashMap::new(), ids: vec![] })
+        Ok(Self { pictures, texts_path, texts: vec![], places: HashMap::new(), ids: vec![], _made: made })
     }
 }
 
