@@ -20,6 +20,10 @@ mod search;
 #[expect(dead_code, reason = "the library's tests misuse the hub in more ways")]
 mod server;
 #[cfg(unix)]
+mod train;
+#[cfg(unix)]
+mod train_walkthrough;
+#[cfg(unix)]
 mod walkthrough;
 
 use std::ffi::OsStr;

