@@ -28,6 +28,7 @@ fn help_shows_commands_options_and_environment() {
       pull        Download a model from Hugging Face or ModelScope
       search      Find the pictures that are nearest to words or to a picture
       similarity  Show the cosines of texts and pictures with each other
+      train       Train a model by a recipe, on this machine
       help        Print this message or the help of the given subcommand(s)
 
     Options:
