@@ -21,6 +21,7 @@ fn help_shows_commands_options_and_environment() {
       bench       Measure how fast a model is on this machine
       classify    Choose the label that fits a picture, without training
       convert     Write a model in another layout of its family, or with other numbers
+      data        Convert, check and describe data sets of pictures and texts
       embed       Write the vectors of texts and pictures into a file
       eval        Score a model on a data set
       index       Take pictures into a library, and tend it
