@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 
-use common::{Random, cpu};
 use common::cases::{Case, Scale, assert_every_operation, operations, towers};
+use common::{Random, cpu};
 use hua_exec::{Batch, Cpu, Device, Precision, Reference, Rows, Trainable, Training, TrainingOptions};
-use hua_graph::{Builder, EmbedSizes, Graph, Kind};
+use hua_graph::{Act, Builder, EmbedSizes, Graph, Kind, Op};
 
 /// The greatest error of any number of an output or of a gradient, divided by the greatest of them or by 1: in f32, and with products of bf16.
 ///
 /// In f32 both passes sum some hundred products in another order than the reference. A bf16 is off by 0.0011 (root mean square) and a product of
 /// two by 0.0016, in standard deviations of the numbers (as in `conformance.rs`). A gradient of an operation has at most five products on
-/// its way and the worst of ten thousand is at 4.5 deviations; one of a tower has about twenty, which norms and residuals spread.
+/// its way and the worst of ten thousand is at 4.5 deviations; one of a tower has about twenty, which norms and residuals spread. Of a ReLU
+/// of bf16 products about one number in a thousand is on the other side of zero, and takes its whole gradient along: there it is the root mean square
+/// that is held to, the root of a few thousandths.
 const TOLERANCES: [(&str, [f32; 2]); 2] = [("operation", [5e-6, 10.0 * 0.0016]), ("tower", [2e-5, 20.0 * 0.0016])];
+const RELU: f32 = 0.1;
 
 /// Every executor with so many threads, and the column of tolerances it is held to.
 fn devices(threads: usize) -> Vec<(Box<dyn Trainable>, usize)> {
@@ -57,10 +60,17 @@ fn error(found: &[f32], law: &[f32]) -> f32 {
     found.iter().zip(law).map(|(a, b)| (a - b).abs() / most).fold(0.0, |e, x| if x > e || x.is_nan() { x } else { e })
 }
 
+/// The root mean square of the errors, in shares of that of the law.
+fn usual_error(found: &[f32], law: &[f32]) -> f32 {
+    let square = |of: &mut dyn Iterator<Item = f32>| of.map(|x| x * x).sum::<f32>();
+    (square(&mut found.iter().zip(law).map(|(a, b)| a - b)) / square(&mut law.iter().copied()).max(1.0)).sqrt()
+}
+
 fn check(row: &str, cases: &[Case]) {
     let tolerances = TOLERANCES.iter().find(|(name, _)| *name == row).unwrap().1;
     for case in cases {
         let graph = &case.graph;
+        let has_relu = graph.nodes().iter().any(|node| node.op == Op::Act(Act::Relu));
         let (params, options) = (params(graph, 1), TrainingOptions::all(graph));
         let (law, law_gradients) = step(&mut *load(&Reference, graph, &params, &options), case, &options);
         for (device, column) in devices(1) {
@@ -70,9 +80,12 @@ fn check(row: &str, cases: &[Case]) {
             let off = error(&rows.data, &law.data);
             assert!(off <= tolerances[column], "{}: the output of {device:?} is off by {off:e}:\n{graph}", case.what);
             for ((spec, found), law) in graph.params().iter().zip(&gradients).zip(&law_gradients) {
-                let off = error(found, law);
+                let (off, most) = match column {
+                    1 if has_relu => (usual_error(found, law), RELU),
+                    _ => (error(found, law), tolerances[column]),
+                };
                 let name = &spec.name;
-                assert!(off <= tolerances[column], "{}: `{name}`'s gradient by {device:?} is off by {off:e}:\n{graph}", case.what);
+                assert!(off <= most, "{}: `{name}`'s gradient by {device:?} is off by {off:e}:\n{graph}", case.what);
             }
         }
     }

@@ -250,35 +250,39 @@ impl Backward<'_> {
                 }
                 self.put(input, dx);
             }
-            Work::Prepend { .. } | Work::PrependMean => {
+            Work::Prepend { token } => {
                 let lengths: Vec<usize> = self.pass.lengths(step).collect();
-                if let Work::Prepend { token } = step.work
-                    && let Some(grad) = self.trained(token)
-                {
+                if let Some(grad) = self.trained(*token) {
                     let mut rest = &d[..];
-                    for length in &lengths {
+                    for length in lengths {
                         add(grad, &rest[..width]);
                         rest = &rest[length * width..];
                     }
                 }
                 if flows {
                     let (mut dx, there) = self.gradient(input);
-                    let (mut from, mut to) = (&d[..], &mut dx[..]);
-                    for length in lengths {
-                        let (item, after) = from.split_at(length * width);
-                        let (rows, after_to) = to.split_at_mut((length - 1) * width);
-                        if there {
-                            add(rows, &item[width..])
-                        } else {
-                            rows.copy_from_slice(&item[width..])
+                    let rows = self.pass.item_rows(&plan.steps[input]);
+                    self.pass.cores.each_rows(&mut dx, width, |first, dx| {
+                        for (at, (dx, &(item, _))) in dx.chunks_exact_mut(width).zip(&rows[first..]).enumerate() {
+                            let d = &d[(first + at + item as usize + 1) * width..][..width];
+                            if there { add(dx, d) } else { dx.copy_from_slice(d) }
                         }
-                        if step.work == Work::PrependMean {
-                            add_mean(rows, &item[..width]);
-                        }
-                        (from, to) = (after, after_to);
-                    }
+                    });
                     self.put(input, dx);
                 }
+            }
+            Work::PrependMean => {
+                let mut dx = self.sum(input);
+                let lengths: Vec<usize> = self.pass.lengths(step).collect();
+                let (mut from, mut to) = (&d[..], &mut dx[..]);
+                for length in lengths {
+                    let (item, after) = from.split_at(length * width);
+                    let (rows, after_to) = to.split_at_mut((length - 1) * width);
+                    add(rows, &item[width..]);
+                    add_mean(rows, &item[..width]);
+                    (from, to) = (after, after_to);
+                }
+                self.put(input, dx);
             }
         }
     }

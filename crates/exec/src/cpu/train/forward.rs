@@ -208,15 +208,21 @@ impl Pass<'_> {
                     start += length;
                 }
             }
-            Work::Prepend { .. } | Work::PrependMean => {
+            Work::Prepend { token } => {
+                let (from, token, rows) = (value(0), self.weights.vector(*token), self.item_rows(step));
+                cores.each_rows(out, width, |first, out| {
+                    for (at, (out, &(item, place))) in out.chunks_exact_mut(width).zip(&rows[first..]).enumerate() {
+                        let before = (first + at).checked_sub(item as usize + 1).filter(|_| place > 0);
+                        out.copy_from_slice(before.map_or(token, |row| &from[row * width..][..width]));
+                    }
+                });
+            }
+            Work::PrependMean => {
                 let (mut from, mut rest) = (value(0), out);
                 for length in self.lengths(step) {
                     let (rows, after) = from.split_at((length - 1) * width);
                     let (item, after_out) = rest.split_at_mut(length * width);
-                    match step.work {
-                        Work::Prepend { token } => item[..width].copy_from_slice(self.weights.vector(token)),
-                        _ => mean(rows, &mut item[..width]),
-                    }
+                    mean(rows, &mut item[..width]);
                     item[width..].copy_from_slice(rows);
                     (from, rest) = (after, after_out);
                 }
@@ -252,6 +258,11 @@ impl Pass<'_> {
     /// The place of each row within its item.
     pub(super) fn places(&self, step: &Step) -> Vec<u32> {
         self.lengths(step).flat_map(|length| 0..length as u32).collect()
+    }
+
+    /// The item of each row and its place within it.
+    pub(super) fn item_rows(&self, step: &Step) -> Vec<(u32, u32)> {
+        (0u32..).zip(self.lengths(step)).flat_map(|(item, length)| (0..length as u32).map(move |place| (item, place))).collect()
     }
 
     /// Multiplies a value, or its gradient, by the factors of a dropout.

@@ -27,7 +27,7 @@ use crate::{Batch, Cpu, ExecError, Rows, Tape, Trainable, Training, TrainingOpti
 use analysis::Analysis;
 use backward::Backward;
 use forward::{Pass, Shared};
-use pool::Pool;
+use pool::{Buffer, Pool};
 use weights::Weights;
 
 impl Trainable for Cpu {
@@ -97,7 +97,7 @@ struct Kept {
     version: Arc<()>,
     ids: Vec<Vec<u32>>,
     /// Only if a gradient is computed from them.
-    pixels: Vec<f32>,
+    pixels: Option<Buffer>,
     count: usize,
     seeds: Vec<u64>,
     values: Vec<Option<Shared>>,
@@ -165,9 +165,15 @@ impl Training for CpuTraining {
         let reads_pixels =
             mode.plan.image_as_given && mode.plan.steps.iter().zip(on_tape).any(|(s, &on)| on && s.work == super::plan::Work::Input);
         let (ids, pixels, count) = match *batch {
-            Batch::Ids(ids) => (ids.to_vec(), vec![], ids.len()),
-            Batch::Images(pixels) if reads_pixels => (vec![], pixels.to_vec(), seeds.len()),
-            Batch::Images(_) => (vec![], vec![], seeds.len()),
+            Batch::Ids(ids) => (ids.to_vec(), None, ids.len()),
+            Batch::Images(pixels) => {
+                let copy = || {
+                    let mut copy = self.pool.take(pixels.len());
+                    self.cores.each_rows(&mut copy, 1, |first, piece| piece.copy_from_slice(&pixels[first..][..piece.len()]));
+                    copy
+                };
+                (vec![], reads_pixels.then(copy), seeds.len())
+            }
         };
         let version = self.version.clone();
         let kept = Kept { version, ids, pixels, count, seeds: seeds.to_vec(), values, len: rows.data.len() };
@@ -197,7 +203,7 @@ impl Training for CpuTraining {
             }
             _ => d.copy_from_slice(d_output),
         }
-        let pass = self.pass(&self.in_training, Items { ids: &ids, pixels: &given, count }, &seeds);
+        let pass = self.pass(&self.in_training, Items { ids: &ids, pixels: given.as_deref().unwrap_or_default(), count }, &seeds);
         let mut gradients = vec![None; plan.steps.len()];
         gradients[output] = Some(Arc::new(d));
         self.cores.run(|| Backward { pass, analysis, values, gradients, grads }.run());

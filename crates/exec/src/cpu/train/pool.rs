@@ -52,13 +52,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.memory[..self.len * size_of::<f32>()])
+        if self.len == 0 { &[] } else { bytemuck::cast_slice(&self.memory[..self.len * size_of::<f32>()]) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        bytemuck::cast_slice_mut(&mut self.memory[..self.len * size_of::<f32>()])
+        if self.len == 0 { &mut [] } else { bytemuck::cast_slice_mut(&mut self.memory[..self.len * size_of::<f32>()]) }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The parameters as training reads them: matrices packed for the forward products, and once more, transposed, for those of their gradients;
 //! all else as f32.
 //!
-//! After a step of the optimiser the trained ones are packed anew, each once, by all threads. What is frozen is packed when it is loaded
-//! and never again.
+//! After a step of the optimiser the trained ones are packed anew, each once, by all threads. What is frozen is read to see whether it is what it
+//! was, and packed again only if it is not.
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hua_graph::{Graph, Param};
 use hua_kernels::{AlignedBytes, Cores, Layout, Packed, Part, Precision, Values, pack, pack_transposed};
@@ -15,6 +16,8 @@ use crate::cpu::plan::{Norm, Plan, Work};
 #[derive(Debug)]
 pub(super) struct Weights {
     trained: Vec<bool>,
+    /// Of frozen parameters: what tells their numbers from others.
+    checksums: Vec<u64>,
     /// Biases, gains, tables: by parameter; empty for matrices.
     vectors: Vec<Vec<f32>>,
     /// By parameter.
@@ -29,8 +32,6 @@ struct Matrix {
     layout: Layout,
     order: Order,
     bytes: AlignedBytes,
-    /// Whether any of it is trained.
-    changes: bool,
 }
 
 /// The order of a convolution's columns: as they are, or `[channels, area]` that becomes `[area, channels]`.
@@ -75,12 +76,12 @@ impl Weights {
         cores: &Cores,
         params: &[&[f32]],
     ) -> Self {
-        let mut weights =
-            Self { trained: trained.to_vec(), vectors: vec![vec![]; params.len()], matrices: BTreeMap::new(), transposed: BTreeMap::new() };
-        let matrix = |all: &[Param], out: usize, inner: usize, order: Order| {
+        let (vectors, checksums) = (vec![vec![]; params.len()], vec![0; params.len()]);
+        let (trained, matrices, transposed) = (trained.to_vec(), BTreeMap::new(), BTreeMap::new());
+        let mut weights = Self { trained, checksums, vectors, matrices, transposed };
+        let matrix = |out: usize, inner: usize, order: Order| {
             let layout = Layout::new(cores.isa(), precision, out, inner);
-            let changes = all.iter().any(|param| trained[param.index()]);
-            Matrix { layout, order, bytes: AlignedBytes::new(layout.bytes()), changes }
+            Matrix { layout, order, bytes: AlignedBytes::new(layout.bytes()) }
         };
         let size = |param: Param| {
             let shape = &graph.param(param).shape;
@@ -92,21 +93,21 @@ impl Weights {
                 Work::Linear(ref parts) => {
                     for &(param, _) in parts {
                         let (out, inner) = size(param);
-                        weights.matrices.entry(param.index()).or_insert_with(|| matrix(&[param], out, inner, Order::GIVEN));
+                        weights.matrices.entry(param.index()).or_insert_with(|| matrix(out, inner, Order::GIVEN));
                     }
                     if backward {
                         let all: Vec<Param> = parts.iter().map(|part| part.0).collect();
                         let (inner, out) = (all.iter().map(|&param| size(param).0).sum(), size(all[0]).1);
                         let key = all.iter().map(|param| param.index()).collect();
-                        weights.transposed.entry(key).or_insert_with(|| matrix(&all, out, inner, Order::GIVEN));
+                        weights.transposed.entry(key).or_insert_with(|| matrix(out, inner, Order::GIVEN));
                     }
                 }
                 Work::Conv { weight, window, .. } => {
                     let (out, inner) = size(weight);
                     let order = Order::of(graph.param(weight).shape[1], window.size * window.size, window.channels_first);
-                    weights.matrices.entry(weight.index()).or_insert_with(|| matrix(&[weight], out, inner, order));
+                    weights.matrices.entry(weight.index()).or_insert_with(|| matrix(out, inner, order));
                     if backward {
-                        weights.transposed.entry(vec![weight.index()]).or_insert_with(|| matrix(&[weight], inner, out, order));
+                        weights.transposed.entry(vec![weight.index()]).or_insert_with(|| matrix(inner, out, order));
                     }
                 }
                 _ => {}
@@ -116,19 +117,28 @@ impl Weights {
         weights
     }
 
-    /// New numbers of the trained parameters, or of `all`.
+    /// New numbers; `all`, whether they are those of before or not.
     pub(super) fn fill(&mut self, cores: &Cores, params: &[&[f32]], all: bool) {
+        let sums: Vec<AtomicU64> = self.checksums.iter().map(|_| AtomicU64::new(0)).collect();
+        cores.each(params.len(), |i| {
+            if !self.trained[i] {
+                sums[i].store(checksum(params[i]), Ordering::Relaxed);
+            }
+        });
+        let sums: Vec<u64> = sums.into_iter().map(AtomicU64::into_inner).collect();
+        let new: Vec<bool> = (0..params.len()).map(|i| all || self.trained[i] || sums[i] != self.checksums[i]).collect();
+        self.checksums = sums;
         for (i, (vector, &given)) in self.vectors.iter_mut().zip(params).enumerate() {
-            if !self.matrices.contains_key(&i) && (all || self.trained[i]) {
+            if new[i] && !self.matrices.contains_key(&i) {
                 vector.resize(given.len(), 0.0);
                 vector.copy_from_slice(given);
             }
         }
-        for (&param, matrix) in self.matrices.iter_mut().filter(|(_, matrix)| all || matrix.changes) {
+        for (&param, matrix) in self.matrices.iter_mut().filter(|(param, _)| new[**param]) {
             let numbers = matrix.ordered(params[param]);
             pack(cores, matrix.layout, Values::F32(numbers.as_deref().unwrap_or(params[param])), &mut matrix.bytes);
         }
-        for (key, matrix) in self.transposed.iter_mut().filter(|(_, matrix)| all || matrix.changes) {
+        for (key, matrix) in self.transposed.iter_mut().filter(|(key, _)| key.iter().any(|&param| new[param])) {
             let ordered: Vec<Option<Vec<f32>>> = key.iter().map(|&param| matrix.ordered(params[param])).collect();
             let sources: Vec<&[f32]> =
                 key.iter().zip(&ordered).map(|(&param, ordered)| ordered.as_deref().unwrap_or(params[param])).collect();
@@ -189,4 +199,17 @@ impl Matrix {
     fn ordered(&self, given: &[f32]) -> Option<Vec<f32>> {
         (!self.order.is_given()).then(|| (0..given.len()).map(|i| given[self.order.from(i)]).collect())
     }
+}
+
+/// What tells numbers from others, as fast as they can be read: each of sixteen sums has every sixteenth number.
+fn checksum(numbers: &[f32]) -> u64 {
+    let mut sums = [0u32; 16];
+    let (lines, rest) = numbers.as_chunks::<16>();
+    for line in lines {
+        for (sum, x) in sums.iter_mut().zip(line) {
+            *sum = sum.rotate_left(5) ^ x.to_bits();
+        }
+    }
+    let rest = rest.iter().map(|x| x.to_bits());
+    sums.into_iter().chain(rest).fold(0, |sum: u64, x| (sum.rotate_left(7) ^ u64::from(x)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
