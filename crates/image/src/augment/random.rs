@@ -44,7 +44,7 @@ impl Random {
 
     /// A whole number below `count`, which must not be 0. Each is as likely as the others up to `count` in 2^64.
     pub fn below(&mut self, count: u64) -> u64 {
-        (u128::from(self.bits()) * u128::from(count) >> 64) as u64
+        ((u128::from(self.bits()) * u128::from(count)) >> 64) as u64
     }
 
     /// An index below `count`, which must not be 0.

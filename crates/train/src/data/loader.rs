@@ -16,7 +16,7 @@ use hua_text::Tokenizer;
 use super::options::{Loading, Sampling, TextAugment, Unit};
 use super::pairs::{Bad, PairSet};
 use super::pictures::Pictures;
-use super::planner::{Cursor, Draw, Planner, Purpose, Taken, numbers};
+use super::planner::{Cursor, Draw, Planner, Purpose, Taken};
 use super::workers::Workers;
 use crate::{Error, Result};
 
@@ -80,10 +80,13 @@ pub struct PairBatch {
     pub texts: Vec<u32>,
     /// The token ids of each text.
     pub ids: Vec<Vec<u32>>,
-    /// For each picture a number that it shares with what belongs to it, and with nothing else of the batch.
+    /// The group of each picture.
     pub picture_groups: Vec<u32>,
-    /// The same for each text.
+    /// The group of each text.
     pub text_groups: Vec<u32>,
+    /// Pictures and texts, by their places here, that have another group each and yet are no wrong answers to each other: an equal picture or text
+    /// is in the other's group. In order. Few, since what is alike waits for another batch where it can.
+    pub alike: Vec<(u32, u32)>,
     /// A seed for each picture, for dropout.
     pub picture_seeds: Vec<u64>,
     /// A seed for each text, for dropout.
@@ -96,6 +99,34 @@ pub struct PairBatch {
     pub bad: Vec<Failure>,
     /// How long [`PairLoader::next`] waited for it.
     pub waited: Duration,
+}
+
+/// The pictures and texts, by their places in the batch, that have another group each and yet are no strangers: the text, or one equal to it, stands in
+/// the picture's group, or the picture, or one equal to it, in the text's.
+fn alike(batch: &PairBatch, set: &PairSet) -> Vec<(u32, u32)> {
+    let places = |groups: &[u32]| {
+        let mut places: HashMap<u32, Vec<u32>> = HashMap::new();
+        (0..).zip(groups).for_each(|(place, &group)| places.entry(group).or_default().push(place));
+        places
+    };
+    let (pictures, texts) = (places(&batch.picture_groups), places(&batch.text_groups));
+    let of = |places: &HashMap<u32, Vec<u32>>, group: u32| places.get(&group).cloned().unwrap_or_default();
+    let mut alike = vec![];
+    for (place, &picture) in (0..).zip(&batch.pictures) {
+        alike.extend(set.groups_like_picture(picture).iter().flat_map(|&group| of(&texts, group)).map(|text| (place, text)));
+    }
+    // Texts may have become equal by being varied.
+    let mut by_ids: HashMap<&[u32], Vec<u32>> = HashMap::new();
+    (0..).zip(&batch.ids).for_each(|(place, ids)| by_ids.entry(ids).or_default().push(place));
+    for (place, (&text, ids)) in (0..).zip(batch.texts.iter().zip(&batch.ids)) {
+        let equal = by_ids[&**ids].iter().map(|&other| batch.text_groups[other as usize]);
+        let groups = set.groups_like_text(text).iter().copied().chain(equal);
+        alike.extend(groups.flat_map(|group| of(&pictures, group)).map(|picture| (picture, place)));
+    }
+    alike.retain(|&(picture, text)| batch.picture_groups[picture as usize] != batch.text_groups[text as usize]);
+    alike.sort_unstable();
+    alike.dedup();
+    alike
 }
 
 /// Gives batch after batch, without end.
@@ -226,24 +257,19 @@ impl PairLoader {
             .collect();
         let mut batch = PairBatch { epoch, ..PairBatch::default() };
         self.replace(&mut draws, &mut prepared, &mut batch)?;
-        // Texts may have become equal by being varied.
-        let (mut equal, mut places) = (vec![], HashMap::new());
-        for (place, prepared) in (0..).zip(&prepared) {
-            equal.extend(prepared.ids.iter().map(|ids| (*places.entry(&**ids).or_insert(place), place)));
-        }
-        let numbers = numbers(&draws, &equal, self.set());
-        for ((draw, prepared), group) in draws.iter().zip(prepared).zip(numbers) {
+        for (draw, prepared) in draws.iter().zip(prepared) {
             let seeds = |items: &[u32], purpose| items.iter().map(|&item| draw.seed_of(purpose, item)).collect::<Vec<_>>();
             batch.picture_seeds.extend(seeds(&prepared.pictures, Purpose::PictureDropout));
             batch.text_seeds.extend(seeds(&prepared.texts, Purpose::TextDropout));
-            batch.picture_groups.extend(prepared.pictures.iter().map(|_| group));
-            batch.text_groups.extend(prepared.texts.iter().map(|_| group));
+            batch.picture_groups.extend(prepared.pictures.iter().map(|_| draw.group));
+            batch.text_groups.extend(prepared.texts.iter().map(|_| draw.group));
             batch.pictures.extend(prepared.pictures);
             batch.pixels.extend(prepared.pixels);
             batch.texts.extend(prepared.texts);
             batch.ids.extend(prepared.ids);
             batch.truncated += prepared.truncated;
         }
+        batch.alike = alike(&batch, self.set());
         self.cursor = cursor;
         batch.waited = asked.elapsed();
         Ok(batch)
@@ -267,7 +293,7 @@ impl PairLoader {
                     if attempt > REPLACEMENTS {
                         return Err(self.refused("no unit that could take the place of a bad one"));
                     }
-                    // Where everything clashes, anything is better than nothing: what clashes gets one number.
+                    // Where everything clashes, anything is better than nothing.
                     let free = if attempt > REPLACEMENTS / 2 { &Taken::default() } else { &taken };
                     if let Some(draw) = self.planner.replacement(&draws[place], attempt, free) {
                         break draw;
@@ -296,7 +322,7 @@ impl PairLoader {
     }
 
     fn refused(&self, wanted: &str) -> Error {
-        let found = format!("{} of {} pictures cannot be used: {}", self.bad.len(), self.set().pictures(), self.examples.summary());
+        let found = format!("{} of {} pictures cannot be used{}", self.bad.len(), self.set().pictures(), self.examples.first());
         Error::BadData { name: "data".into(), found, wanted: wanted.to_owned() }
     }
 }

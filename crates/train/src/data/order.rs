@@ -45,7 +45,7 @@ impl Permutation {
         for round in 0..ROUNDS {
             (left, right) = (right, left ^ (seed_of(&[self.key, round, right]) & mask));
         }
-        left << self.half | right
+        (left << self.half) | right
     }
 }
 

@@ -138,10 +138,12 @@ impl Bad {
 
     /// How many, and the first with its reason.
     pub fn summary(&self) -> String {
-        match self.examples.first() {
-            Some(first) => format!("{}, the first `{}`: {}", self.count, first.name, first.reason),
-            None => self.count.to_string(),
-        }
+        format!("{}{}", self.count, self.first())
+    }
+
+    /// The first with its reason, as the end of a sentence.
+    pub(super) fn first(&self) -> String {
+        self.examples.first().map_or_else(String::new, |first| format!(", the first `{}`: {}", first.name, first.reason))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Units (texts, or groups) come in the order of their epoch, epoch after epoch, as one stream; a batch may hold the end of one and the beginning of the
 //! next, so that every batch is whole and every unit comes once an epoch. A unit whose group is in the batch already, or that has an equal
 //! picture or text with a group of it, waits for the next batch. Where too many wait (most of the data is one group), the first of them
-//! goes all the same, and the loader gives both one number.
+//! goes all the same, and the loader says what is alike. Texts that many groups share are chosen less often where a group has others.
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::pairs::PairSet;
 use crate::{Error, Result};
 
 /// Units that may wait, for each of a batch, before the first goes all the same.
-const MOST_WAITING: usize = 8;
+const MOST_WAITING: usize = 4;
 
 /// What a seed is for.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ impl Planner {
         let likely = |&text: &u32| sampling.weight(set.language(text), set.kind(text)) > 0.0;
         let units: Vec<u32> = match sampling.unit {
             Unit::Pair => (0..set.texts() as u32).filter(likely).collect(),
-            Unit::Group => (0..set.groups() as u32).filter(|&group| set.group_texts(group).iter().any(|text| likely(text))).collect(),
+            Unit::Group => (0..set.groups() as u32).filter(|&group| set.group_texts(group).iter().any(&likely)).collect(),
         };
         if batch == 0 || units.len() < batch {
             let what = if sampling.unit == Unit::Pair { "texts" } else { "groups" };
@@ -189,7 +189,8 @@ impl Planner {
     /// Texts of a group: languages first, by their weights, none twice before all have come; then a text of the language, by the weight of its kind.
     fn some_texts(&self, group: u32, random: &mut Random) -> Vec<u32> {
         let set = &self.set;
-        let weight = |text: u32| self.sampling.weight(set.language(text), set.kind(text));
+        // Of a text that many groups share, each has its part: it says little of any of them.
+        let weight = |text: u32| self.sampling.weight(set.language(text), set.kind(text)) / set.groups_like_text(text).len().max(1) as f64;
         let mut left: Vec<u32> = set.group_texts(group).iter().copied().filter(|&text| weight(text) > 0.0).collect();
         let mut chosen = vec![];
         let mut languages: Vec<&str> = vec![];
@@ -247,23 +248,4 @@ impl Taken {
         self.groups.insert(draw.group);
         self.like.extend(draw.like(set));
     }
-}
-
-/// A number for each draw, the same for those that clash and for `equal` ones (two places): the group of the first of them.
-pub(super) fn numbers(draws: &[Draw], equal: &[(u32, u32)], set: &PairSet) -> Vec<u32> {
-    let mut sets = super::lists::Sets::new(draws.len());
-    let mut first = std::collections::HashMap::new();
-    for (place, draw) in draws.iter().enumerate() {
-        let other = *first.entry(draw.group).or_insert(place as u32);
-        sets.join(other, place as u32);
-    }
-    for (place, draw) in draws.iter().enumerate() {
-        for group in draw.like(set) {
-            if let Some(&other) = first.get(&group) {
-                sets.join(other, place as u32);
-            }
-        }
-    }
-    equal.iter().for_each(|&(a, b)| sets.join(a, b));
-    (0..draws.len() as u32).map(|place| draws[sets.of(place) as usize].group).collect()
 }

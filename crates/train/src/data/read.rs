@@ -182,7 +182,7 @@ impl Found {
         if self.report.bad.count as f64 > options.max_bad * all as f64 {
             return Err(Error::BadData {
                 name: what.to_owned(),
-                found: format!("{} of {all} pictures and texts cannot be used: {}", self.report.bad.count, self.report.bad.summary()),
+                found: format!("{} of {all} pictures and texts cannot be used{}", self.report.bad.count, self.report.bad.first()),
                 wanted: format!("at most {} % (`max_bad`)", options.max_bad * 100.0),
             });
         }

@@ -153,14 +153,14 @@ fn cross_entropy(row: &mut [f32], scale: f32, positives: &Positives, contrast: C
         Duplicates::Positive => (&positives.all, &[]),
     };
     row.iter_mut().for_each(|x| *x *= scale);
-    for &j in left_out.iter().filter(|&&j| j != own) {
+    for &j in left_out.iter().filter(|&&j| j != own).chain(&positives.neutral) {
         row[j] = f32::NEG_INFINITY;
     }
     let most = row.iter().fold(f32::NEG_INFINITY, |most, &x| if x > most || x.is_nan() { x } else { most });
     let log_sum = f64::from(most) + row.iter().map(|&x| f64::from((x - most).exp())).sum::<f64>().ln();
 
     let smoothing = f64::from(contrast.smoothing);
-    let spread = smoothing / (row.len() + 1 - left_out.len().max(1)) as f64;
+    let spread = smoothing / (row.len() + 1 - left_out.len().max(1) - positives.neutral.len()) as f64;
     let each = (1.0 - smoothing) / right.len() as f64;
     let mut next = right.iter().copied().peekable();
     let (mut loss, mut d_scale) = (0.0, 0.0);
@@ -185,6 +185,24 @@ fn cross_entropy(row: &mut [f32], scale: f32, positives: &Positives, contrast: C
 mod tests {
     use super::*;
     use hua_kernels::Isa;
+
+    #[test]
+    fn a_pair_that_is_left_out_is_asked_nothing() {
+        let cores = Cores::new(1, Isa::best()).unwrap();
+        let (a, b) = ([1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.6, 0.8]);
+        let groups = Groups::pairs(2).leaving_out(&[(0, 1)]);
+        let found = info_nce(&cores, &a, &b, 2, &groups, Contrast::new(0.0));
+        // Of the cosines 1, 0.6, 0 and 0.8 the second counts in neither direction: one row and one column are left with one answer each.
+        let entropy = |right: f32, wrong: f32| (right.exp() + wrong.exp()).ln() - right;
+        let expected = (entropy(0.8, 0.0) + entropy(1.0, 0.0)) / 4.0;
+        assert!((found.loss - expected).abs() < 1e-6, "{} {expected}", found.loss);
+        let all = info_nce(&cores, &a, &b, 2, &Groups::pairs(2), Contrast::new(0.0));
+        assert!(found.loss < all.loss && found.d_a[..2] != all.d_a[..2]);
+        let asked = super::super::sigmoid(&cores, (&a, &b), 2, &groups, Duplicates::Positive, (0.0, 0.0)).loss;
+        let softplus = |x: f32| (1.0 + x.exp()).ln();
+        let expected = (softplus(-1.0) + softplus(0.0) + softplus(-0.8)) / 2.0;
+        assert!((asked - expected).abs() < 1e-6, "{asked} {expected}");
+    }
 
     #[test]
     fn how_many_rows_are_in_a_block_changes_nothing_but_the_rounding() {

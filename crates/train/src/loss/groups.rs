@@ -31,6 +31,8 @@ pub(crate) struct Positives {
     pub all: Vec<usize>,
     /// One of them; nothing if there are none.
     pub own: Option<usize>,
+    /// Rows that are neither right nor wrong, in order.
+    pub neutral: Vec<usize>,
 }
 
 impl Groups {
@@ -41,9 +43,30 @@ impl Groups {
 
     /// `count` pairs that have nothing to do with each other: CLIP's batch.
     pub fn pairs(count: usize) -> Self {
-        let one = |i| Positives { all: vec![i], own: Some(i) };
+        let one = |i| Positives { all: vec![i], own: Some(i), neutral: vec![] };
         let forth: Vec<_> = (0..count).map(one).collect();
         Self { back: forth.clone(), forth }
+    }
+
+    /// The same, with a row of `a` and one of `b` that have another group and yet are no strangers: an equal caption or picture stands
+    /// elsewhere in the data with the other one's group. Such pairs are left out of every loss. Pairs that have the same group stay as they
+    /// are.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn leaving_out(mut self, alike: &[(u32, u32)]) -> Self {
+        for &(i, j) in alike {
+            let (i, j) = (i as usize, j as usize);
+            if !self.forth[i].all.contains(&j) {
+                self.forth[i].neutral.push(j);
+                self.back[j].neutral.push(i);
+            }
+        }
+        for row in self.forth.iter_mut().chain(&mut self.back) {
+            row.neutral.sort_unstable();
+            row.neutral.dedup();
+        }
+        self
     }
 
     /// Rows of `a`.
@@ -79,7 +102,7 @@ fn positives(of: &[u32], among: &[u32]) -> Vec<Positives> {
             let turn = seen.entry(*group).or_default();
             let own = (!all.is_empty()).then(|| all[*turn % all.len()]);
             *turn += 1;
-            Positives { all, own }
+            Positives { all, own, neutral: vec![] }
         })
         .collect()
 }
@@ -98,9 +121,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_left_out_both_ways_and_once() {
+        let found = Groups::new(&[1, 2], &[1, 2, 3]).leaving_out(&[(0, 2), (1, 0), (0, 2), (1, 1)]);
+        assert_eq!(found.forth().iter().map(|row| &*row.neutral).collect::<Vec<_>>(), [&[2][..], &[0]]);
+        assert_eq!(found.back().iter().map(|row| &*row.neutral).collect::<Vec<_>>(), [&[1][..], &[], &[0]]);
+    }
+
+    #[test]
     fn texts_of_a_group_share_its_pictures_in_turn() {
         let found = Groups::new(&[1, 1, 1, 2, 5], &[2, 1, 1]);
         assert_eq!(found.forth().iter().map(|row| row.own).collect::<Vec<_>>(), [Some(1), Some(2), Some(1), Some(0), None]);
-        assert_eq!(found.back()[1], Positives { all: vec![0, 1, 2], own: Some(0) });
+        assert_eq!(found.back()[1], Positives { all: vec![0, 1, 2], own: Some(0), neutral: vec![] });
     }
 }

@@ -54,9 +54,14 @@ pub fn sigmoid(
                 let i = first + row + at;
                 let positives = &groups.forth()[i];
                 let mut next = positives.all.iter().copied().peekable();
+                let mut neutral = positives.neutral.iter().copied().peekable();
                 let mut sums = [0.0; 3];
                 for (j, x) in d.iter_mut().enumerate() {
                     let positive = next.next_if_eq(&j).is_some();
+                    if neutral.next_if_eq(&j).is_some() {
+                        *x = 0.0;
+                        continue;
+                    }
                     if positive && duplicates == Duplicates::Ignored && positives.own != Some(j) && groups.back()[j].own != Some(i) {
                         *x = 0.0;
                         continue;
