@@ -1,4 +1,5 @@
 //! The optimiser against PyTorch's numbers, and against itself with other numbers of threads.
+#![allow(clippy::unwrap_used, reason = "tests")]
 use std::path::{Path, PathBuf};
 
 use hua_model::checkpoint::Checkpoint;

@@ -1,4 +1,5 @@
 //! Twenty steps of the trainer follow transformers' and torch's (`tests/golden/gradients`): losses, norms, learning rates, the logit scale.
+#![allow(clippy::unwrap_used, reason = "tests")]
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 

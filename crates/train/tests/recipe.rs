@@ -1,4 +1,5 @@
 //! Recipes: what they say if they say nothing, what they refuse, and how.
+#![allow(clippy::unwrap_used, reason = "tests")]
 use std::path::Path;
 
 use hua_train::recipe::{Decay, Kind, Lora, NoDecay, Trained};

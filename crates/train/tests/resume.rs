@@ -1,4 +1,5 @@
 //! Runs that are killed, stopped and resumed end with the same bits as one that was not.
+#![allow(clippy::unwrap_used, reason = "tests")]
 mod harness;
 mod toy;
 

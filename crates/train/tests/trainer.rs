@@ -1,4 +1,5 @@
 //! The loop: what is skipped, what is best, when it ends, and what is told of it.
+#![allow(clippy::unwrap_used, reason = "tests")]
 mod toy;
 
 use std::sync::atomic::AtomicBool;
