@@ -62,6 +62,9 @@ pub(super) fn recognise(file: &[u8]) -> Result<Format, Defect> {
     let starts = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     match file {
         [] => other("an empty file", "download it again"),
+        // First of all: the length that a safetensors file begins with can look like another format's mark (640 is a pickle's), but no other
+        // format has zeros there.
+        _ if safetensors::recognises(file) && file[4..8] == [0; 4] => Ok(Format::Safetensors),
         _ if file.starts_with(b"version https://git-lfs.github.com/spec/") => {
             other("a Git LFS pointer", "fetch what it points to with `git lfs pull`")
         }
@@ -79,5 +82,20 @@ pub(super) fn recognise(file: &[u8]) -> Result<Format, Defect> {
         [0x81..=0x8f | 0xde | 0xdf, ..] => other("a msgpack file of Flax", "use the model's safetensors or PyTorch file"),
         [b'{', ..] => other("JSON", "an index of shards is named `….index.json`"),
         _ => other("a file that starts like no format of weights", "safetensors and PyTorch files are read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_as_long_as_another_formats_mark_is_a_header() {
+        // 640 begins as a pickle does, 19280 as a zip archive, 35615 as gzip.
+        for length in [640u64, 19_280, 35_615, 1_152] {
+            let file = [&length.to_le_bytes()[..], b"{\"a\"", &[b' '; 600]].concat();
+            assert!(matches!(recognise(&file), Ok(Format::Safetensors)), "{length}");
+        }
+        assert!(recognise(b"\x80\x02}q\x00.{}{}{}").is_err());
     }
 }
