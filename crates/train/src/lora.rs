@@ -100,7 +100,8 @@ pub fn unmerge(model: &Model, adapters: &[Adapter]) -> Result<Model> {
 }
 
 fn applied(model: &Model, adapters: &[Adapter], apply: fn(&Adapter, &mut [f32])) -> Result<Model> {
-    let mut towers = [(Side::Image, &model.image), (Side::Text, &model.text)].map(|(side, tower)| (side, tower, tower.weights.tensors().to_vec()));
+    let mut towers =
+        [(Side::Image, &model.image), (Side::Text, &model.text)].map(|(side, tower)| (side, tower, tower.weights.tensors().to_vec()));
     for adapter in adapters {
         let (_, tower, tensors) = towers.iter_mut().find(|(side, ..)| *side == adapter.side).expect("there are two sides");
         let place = tower.graph.params().iter().position(|p| p.name == adapter.weight);
@@ -134,7 +135,6 @@ pub fn save(folder: &Path, spec: &ModelSpec, base: &str, adapters: &[Adapter]) -
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let layout = layout(folder, spec)?;
     let mut tensors = BTreeMap::new();
-    let mut modules = vec![];
     let mut ranks = BTreeMap::new();
     for adapter in adapters {
         let Some(module) = module(layout, adapter.side, &adapter.weight) else {
@@ -143,10 +143,10 @@ pub fn save(folder: &Path, spec: &ModelSpec, base: &str, adapters: &[Adapter]) -
         let (inner, out) = (adapter.a.len() / adapter.rank, adapter.b.len() / adapter.rank);
         tensors.insert(format!("{PREFIX}{module}.lora_A.weight"), (vec![adapter.rank, inner], &adapter.a));
         tensors.insert(format!("{PREFIX}{module}.lora_B.weight"), (vec![out, adapter.rank], &adapter.b));
-        ranks.insert(module.clone(), adapter.rank);
-        modules.push(module);
+        ranks.insert(within_block(&module).to_owned(), adapter.rank);
     }
     let rank = adapters.first().map_or(1, |adapter| adapter.rank);
+    let modules: Vec<_> = ranks.keys().cloned().collect();
     let others: BTreeMap<_, _> = ranks.into_iter().filter(|(_, r)| *r != rank).collect();
     let config = json!({
         "peft_type": "LORA", "task_type": null, "base_model_name_or_path": base, "inference_mode": true,
@@ -228,38 +228,55 @@ pub fn read(folder: &Path, spec: &ModelSpec) -> Result<Vec<Adapter>> {
     let layout = layout(folder, spec)?;
     let path = folder.join(TENSORS);
     let checkpoint = Checkpoint::open(&path).map_err(ModelError::from)?;
-    let mut names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+    let mut names: BTreeMap<String, String> = checkpoint.names().map(|name| (spelled(name), name.to_owned())).collect();
     let mut adapters = vec![];
     let towers = [(Side::Image, spec.image.graph()), (Side::Text, spec.text.graph())];
     for (side, graph) in towers {
         let graph = graph.map_err(|e| misfit(folder, e.to_string()))?;
         for param in graph.params() {
             let Some(module) = module(layout, side, &param.name) else { continue };
-            let [a, b] = ["A", "B"].map(|x| format!("{PREFIX}{module}.lora_{x}.weight"));
-            if !names.contains(&a) && !names.contains(&b) {
-                continue;
-            }
-            let (a_shape, b_shape) = (checkpoint.shape(&a).unwrap_or_default(), checkpoint.shape(&b).unwrap_or_default());
+            let [a, b] = ["A", "B"].map(|x| names.remove(&spelled(&format!("{PREFIX}{module}.lora_{x}.weight"))));
+            let (Some(a), Some(b)) = (&a, &b) else {
+                match a.or(b) {
+                    Some(alone) => return Err(misfit(&path, format!("`{alone}` is there without the other matrix of its adapter"))),
+                    None => continue,
+                }
+            };
+            let (a_shape, b_shape) = (checkpoint.shape(a).unwrap_or_default(), checkpoint.shape(b).unwrap_or_default());
             let rank = a_shape.first().copied().unwrap_or_default();
             let wanted = (vec![rank, param.shape.get(1).copied().unwrap_or_default()], vec![param.shape[0], rank]);
             if rank == 0 || (a_shape, b_shape) != (&wanted.0[..], &wanted.1[..]) {
-                return Err(misfit(&path, format!("`{module}` has adapters {a_shape:?} and {b_shape:?}, wanted {:?} and {:?}", wanted.0, wanted.1)));
+                return Err(misfit(
+                    &path,
+                    format!("`{module}` has adapters {a_shape:?} and {b_shape:?}, wanted {:?} and {:?}", wanted.0, wanted.1),
+                ));
             }
             let numbers = |name: &str| -> Result<Vec<f32>> {
                 let tensor = checkpoint.tensor(name).map_err(ModelError::from)?;
                 Ok(tensor.to_f32().map_err(|e| misfit(&path, format!("`{name}`: {e}")))?.into_owned())
             };
             let factor = config.factor(&module, rank) as f32;
-            let mut adapter = Adapter { side, weight: param.name.clone(), rank, a: numbers(&a)?, b: numbers(&b)? };
+            let mut adapter = Adapter { side, weight: param.name.clone(), rank, a: numbers(a)?, b: numbers(b)? };
             adapter.a.iter_mut().for_each(|x| *x *= factor);
             adapters.push(adapter);
-            names.retain(|name| *name != a && *name != b);
         }
     }
-    match names.first() {
+    match names.values().next() {
         Some(name) => Err(misfit(&path, format!("{} of its tensors belong to no matrix of the model, such as `{name}`", names.len()))),
         None => Ok(adapters),
     }
+}
+
+/// The name of a layer within its block, which PEFT finds the layer of every block by: transformers spells what stands before it in one way in
+/// files and, since its fifth version, in another in its models.
+fn within_block(module: &str) -> &str {
+    let number = module.split('.').find(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    number.and_then(|number| module.split_once(&format!(".{number}."))).map_or(module, |(_, within)| within)
+}
+
+/// A name in one spelling: transformers has `encoder.layer` and `encoder.layers` for the same.
+fn spelled(name: &str) -> String {
+    name.replace(".encoder.layers.", ".encoder.layer.")
 }
 
 /// How transformers names the tensors of such a model.

@@ -248,7 +248,7 @@ impl Task for Contrastive {
         let (text_rows, text_pass) = self.texts(step, &batch)?;
         let images = Units::of(&image_rows, self.parts.image.width());
         let texts = Units::of(&text_rows, self.parts.text.width());
-        let found = self.contrast(&images, &texts, &Groups::new(&batch.picture_groups, &batch.text_groups));
+        let found = self.contrast(&images, &texts, &Groups::new(&batch.picture_groups, &batch.text_groups).leaving_out(&batch.alike));
         let (mut d_images, mut d_texts) = (found.d_a, found.d_b);
         let (mut loss, mut d_scale) = (found.loss, found.d_logit_scale);
         let mut parts = vec![("contrast", found.loss)];
@@ -269,7 +269,8 @@ impl Task for Contrastive {
         }
         let mut d_image_rows = images.backward(&d_images);
         if let Some(targets) = &self.parts.image_distill {
-            let (part, d_projection) = targets.distil(&self.parts.cores, &self.parts.sets[EXTRA], &batch.pictures, &image_rows, &mut d_image_rows);
+            let (part, d_projection) =
+                targets.distil(&self.parts.cores, &self.parts.sets[EXTRA], &batch.pictures, &image_rows, &mut d_image_rows);
             loss += targets.weight * part;
             parts.push(("image_distill", part));
             if let (Some(at), Some(d)) = (targets.projection, d_projection) {
@@ -281,10 +282,10 @@ impl Task for Contrastive {
         if let Some(at) = self.parts.sets[EXTRA].find("logit_bias") {
             add(&mut extra[at], &[found.d_logit_bias]);
         }
-        if let Some(distiller) = &mut self.parts.text_distill {
+        let learns = !self.locked(TEXT, step);
+        if let Some(distiller) = self.parts.text_distill.as_mut().filter(|_| learns) {
             let (sets, text) = (&self.parts.sets, &mut self.parts.text);
-            let trains = step >= self.parts.unlock_at[TEXT];
-            let part = distiller.step(text, &sets[EXTRA], &self.parts.cores, if trains { Some((grads, TEXT, EXTRA)) } else { None })?;
+            let part = distiller.step(text, &sets[EXTRA], &self.parts.cores, (&mut *grads, TEXT, EXTRA))?;
             loss += distiller.weight() * part.loss;
             parts.push(("text_distill", part.loss));
         }

@@ -52,7 +52,7 @@ impl Task for Distill {
     }
 
     fn step(&mut self, _: u64, grads: &mut Grads) -> Result<StepOutcome> {
-        let found = self.distiller.step(&mut self.text, &self.sets[EXTRA], &self.cores, Some((grads, TEXT, EXTRA)))?;
+        let found = self.distiller.step(&mut self.text, &self.sets[EXTRA], &self.cores, (grads, TEXT, EXTRA))?;
         let loss = self.distiller.weight() * found.loss;
         Ok(StepOutcome { loss, parts: found.parts, items: found.items, ..StepOutcome::default() })
     }
@@ -110,7 +110,7 @@ impl HeldTexts {
         items.keep(|text| teacher.knows(text), "there is no vector of it")?;
         let mut held = Self { ids: vec![], languages: vec![], targets: vec![], pivots: vec![], queries: vec![], bad: items.bad.count };
         let pivot = pivot.map(str::to_owned).or_else(|| items.items.first().map(|item| item.language.clone())).unwrap_or_default();
-        let mut of_target: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut of_row: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         let mut rows = vec![];
         for item in &items.items {
             let Ok(encoding) = tokenizer.encode(&item.text) else {
@@ -121,14 +121,14 @@ impl HeldTexts {
             held.ids.push(encoding.ids);
             held.languages.push(if item.language.is_empty() { "all".to_owned() } else { item.language.clone() });
             held.targets.push(items.targets[item.target as usize].clone());
-            rows.push(item.target);
+            rows.push(item.row);
             if item.language == pivot {
-                of_target.entry(item.target).or_default().push(held.pivots.len());
+                of_row.entry(item.row).or_default().push(held.pivots.len());
                 held.pivots.push(row);
             }
         }
         let others = (0..rows.len()).filter(|&row| held.languages[row] != pivot);
-        held.queries = others.filter_map(|row| Some((row, of_target.get(&rows[row])?.clone()))).collect();
+        held.queries = others.filter_map(|row| Some((row, of_row.get(&rows[row])?.clone()))).collect();
         Ok(held)
     }
 
@@ -160,7 +160,8 @@ impl HeldTexts {
         let mut headline = found.get("cosine/mean").copied().unwrap_or(0.0);
         if !self.queries.is_empty() {
             let width = text.width();
-            let take = |some: &mut dyn Iterator<Item = usize>| some.flat_map(|row| &rows[row * width..][..width]).copied().collect::<Vec<f32>>();
+            let take =
+                |some: &mut dyn Iterator<Item = usize>| some.flat_map(|row| &rows[row * width..][..width]).copied().collect::<Vec<f32>>();
             let asking = take(&mut self.queries.iter().map(|query| query.0));
             let answers = take(&mut self.pivots.iter().copied());
             let positives: Vec<Vec<usize>> = self.queries.iter().map(|query| query.1.clone()).collect();
@@ -169,7 +170,8 @@ impl HeldTexts {
             let scored = held.score(&Bootstrap { resamples: 0, ..Bootstrap::default() })?;
             let (recalls, mean) = metrics(&scored.report);
             // Here the pivot's texts are in the pictures' place.
-            found.extend(recalls.into_iter().map(|(name, value)| (name.replace("t2i/", "to_pivot/").replace("i2t/", "from_pivot/"), value)));
+            found
+                .extend(recalls.into_iter().map(|(name, value)| (name.replace("t2i/", "to_pivot/").replace("i2t/", "from_pivot/"), value)));
             headline = mean;
         }
         if self.bad > 0 {

@@ -65,7 +65,11 @@ impl TextDistiller {
             told.push(format!("texts that are left out: {}", items.bad.summary()));
         }
         if items.items.is_empty() {
-            return Err(Error::BadData { name: "the texts".to_owned(), found: "none that can be used".to_owned(), wanted: "some".to_owned() });
+            return Err(Error::BadData {
+                name: "the texts".to_owned(),
+                found: "none that can be used".to_owned(),
+                wanted: "some".to_owned(),
+            });
         }
         if teacher.width() != width {
             match recipe.fit {
@@ -108,23 +112,23 @@ impl TextDistiller {
         &mut self.teacher
     }
 
-    /// The next batch: its loss, and, where the tower is trained, its gradients times the weight, added to `grads` of the sets of the tower and of
-    /// what stands beside it.
+    /// The next batch: its loss, and its gradients times the weight, added to `grads` of the sets of the tower and of what stands beside it.
     pub(crate) fn step(
         &mut self,
         encoder: &mut Encoder,
         extra: &ParamSet,
         cores: &Cores,
-        grads: Option<(&mut Grads, usize, usize)>,
+        (grads, tower, beside): (&mut Grads, usize, usize),
     ) -> Result<TextOutcome> {
         let (batch, seeds) = self.stream.next();
         let items: Vec<_> = batch.iter().map(|&i| &self.items.items[i]).collect();
-        let ids: Vec<Vec<u32>> = items.par_iter().map(|item| self.tokenizer.encode(&item.text).map(|e| e.ids).unwrap_or_default()).collect();
+        let ids: Vec<Vec<u32>> =
+            items.par_iter().map(|item| self.tokenizer.encode(&item.text).map(|e| e.ids).unwrap_or_default()).collect();
         let targets = self.teacher.targets(items.iter().map(|item| &*self.items.targets[item.target as usize]));
         let groups: Vec<u32> = items.iter().map(|item| item.target).collect();
         let pass = encoder.forward(Batch::Ids(&ids), &seeds)?;
         let found = self.loss(pass.rows(), encoder.width(), &targets, &groups, extra, cores);
-        if let Some((grads, tower, beside)) = grads.filter(|_| found.outcome.loss.is_finite()) {
+        if found.outcome.loss.is_finite() {
             let scaled = |d: Vec<f32>| d.into_iter().map(|d| self.recipe.weight * d).collect::<Vec<_>>();
             for (name, d) in [(PROJECTION, found.d_projection), (LOGIT_SCALE, found.d_logit_scale)] {
                 if let Some(at) = extra.find(name) {

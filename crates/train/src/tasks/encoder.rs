@@ -92,11 +92,13 @@ impl Encoder {
         match &section.train {
             Trained::All => {}
             Trained::None => set.trained.fill(false),
-            Trained::LastLayers(count) => last_layers(&mut set, *count).map_err(|(found, wanted)| wrong("train.last_layers", found, &wanted))?,
+            Trained::LastLayers(count) => {
+                last_layers(&mut set, *count).map_err(|(found, wanted)| wrong("train.last_layers", found, &wanted))?
+            }
             Trained::Lora(Lora { rank, alpha, targets, .. }) => {
                 set.trained.fill(false);
-                (graph, pairs) =
-                    lora(&graph, *rank, targets).map_err(|e| wrong("train.lora", e.to_string(), "a rank of at least 1 and layers that there are"))?;
+                (graph, pairs) = lora(&graph, *rank, targets)
+                    .map_err(|e| wrong("train.lora", e.to_string(), "a rank of at least 1 and layers that there are"))?;
                 for param in &graph.params()[own..] {
                     let values = first_numbers(&param.name, &param.shape, alpha / *rank as f32, options.seed);
                     set.push(&param.name, param.shape.clone(), values, true);
@@ -119,7 +121,8 @@ impl Encoder {
         }
         set.trained.iter_mut().zip(reached).for_each(|(trained, reached)| *trained &= reached);
 
-        let training_options = TrainingOptions { trained: set.trained.clone(), output: options.output.clone(), recompute: options.recompute };
+        let training_options =
+            TrainingOptions { trained: set.trained.clone(), output: options.output.clone(), recompute: options.recompute };
         let training = device.load_training(&graph, &set.slices(), &training_options)?;
         let chunk = if options.chunk == 0 { usize::MAX } else { options.chunk };
         let trains = set.trained.contains(&true);

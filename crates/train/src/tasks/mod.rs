@@ -27,10 +27,10 @@ pub use contrastive::Contrastive;
 pub use distill::Distill;
 pub use encoder::{Encoder, EncoderOptions, Pass};
 
+use crate::Result;
 use crate::observe::{Event, Observer};
 use crate::recipe::{Kind, Recipe};
 use crate::trainer::{Finished, Task, Trainer};
-use crate::Result;
 
 /// What recipes call the model that the program brings along, whichever it is.
 pub const BUILT_IN: &str = "built-in";
@@ -56,8 +56,7 @@ pub struct TrainOptions {
 /// Whatever is wrong with the recipe, the data or the model, before the first step; [`Error::Diverged`](crate::Error::Diverged) and
 /// [`Error::Full`](crate::Error::Full) later. Checkpoints that were written stay.
 pub fn train(recipe: &Recipe, run: &Path, options: &TrainOptions, mut observer: Box<dyn Observer>) -> Result<Finished> {
-    recipe.loss.check()?;
-    recipe.data.check()?;
+    recipe.check()?;
     let (task, told) = task(recipe, run, options)?;
     for message in told {
         observer.on(&Event::Warning { step: 0, message });

@@ -42,7 +42,9 @@ impl TextTeacher {
                 let folder = format!("text-{}-{}", &fingerprint[..16.min(fingerprint.len())], output.replace('.', "-"));
                 (Vectors::open(&cache.join(folder))?, Some(name.to_owned()))
             }
-            (None, None) => return Err(Error::recipe("loss.text_distill.teacher", "absent", "a model, or `vectors`, or `[model] teacher`")),
+            (None, None) => {
+                return Err(Error::recipe("loss.text_distill.teacher", "absent", "a model, or `vectors`, or `[model] teacher`"));
+            }
         };
         Ok(Self { vectors, model, threads, output, pca: None, cores })
     }
@@ -106,7 +108,8 @@ impl TextTeacher {
         for text in texts.take(PCA_VECTORS) {
             self.vectors.copy(&key(text.as_bytes()), &mut rows);
         }
-        let wrong = |e: crate::loss::PcaError| Error::recipe("loss.text_distill.fit", format!("`pca`, but {e}"), "`projection`, or more texts");
+        let wrong =
+            |e: crate::loss::PcaError| Error::recipe("loss.text_distill.fit", format!("`pca`, but {e}"), "`projection`, or more texts");
         let pca = Pca::of(&self.cores, &rows, self.vectors.width(), width).map_err(wrong)?;
         let kept = pca.kept();
         self.pca = Some(pca);
@@ -147,7 +150,7 @@ fn run(program: &dyn Program, ids: &[Vec<u32>], output: &str) -> Result<Vec<f32>
 
 fn open(name: &str, threads: usize) -> Result<Embedder> {
     let options = OpenOptions { threads, ..OpenOptions::default() };
-    if name == hua::EMBEDDED_MODEL && !Path::new(name).exists() {
+    if [super::BUILT_IN, hua::EMBEDDED_MODEL].contains(&name) && !Path::new(name).exists() {
         return Ok(Embedder::embedded(&options)?);
     }
     Ok(Embedder::open_with(name, &options)?)
@@ -183,9 +186,8 @@ pub(crate) fn kept_pictures(
     // A picture is known by its bytes: reading is quick beside a tower.
     let keys: Vec<_> = (0..count as u32).map(|picture| set.source(picture).read(256 << 20).ok().map(|bytes| key(&bytes))).collect();
     let mut asked = std::collections::HashSet::new();
-    let missing: Vec<u32> = (0..count as u32)
-        .filter(|&picture| keys[picture as usize].is_some_and(|key| !vectors.has(&key) && asked.insert(key)))
-        .collect();
+    let missing: Vec<u32> =
+        (0..count as u32).filter(|&picture| keys[picture as usize].is_some_and(|key| !vectors.has(&key) && asked.insert(key))).collect();
     for some in missing.chunks(SHARD) {
         let (mut there_keys, mut rows) = (vec![], vec![]);
         for some in some.chunks(TOGETHER) {

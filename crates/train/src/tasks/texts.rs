@@ -21,6 +21,8 @@ pub(crate) struct TextItem {
     pub language: String,
     /// Which text the teacher reads.
     pub target: u32,
+    /// Texts of one row say the same.
+    pub row: u32,
 }
 
 /// Texts, and the different texts that the teacher reads.
@@ -29,6 +31,7 @@ pub(crate) struct TextItems {
     pub items: Vec<TextItem>,
     pub targets: Vec<String>,
     known: HashMap<String, u32>,
+    rows: u32,
     pub bad: Bad,
 }
 
@@ -39,7 +42,9 @@ impl TextItems {
         let pivot = pivot.map(|code| parallel::language(code).unwrap_or_else(|| code.to_owned()));
         for row in parallel::open(paths, &parallel::Options::default())? {
             match row {
-                Ok(row) => all.row(&row.name, row.texts.iter().map(|(language, text)| (language.as_str(), text.as_str())), pivot.as_deref()),
+                Ok(row) => {
+                    all.row(&row.name, row.texts.iter().map(|(language, text)| (language.as_str(), text.as_str())), pivot.as_deref())
+                }
                 Err(failure) => all.bad.add(failure.name, failure.reason),
             }
         }
@@ -67,8 +72,9 @@ impl TextItems {
         };
         for (language, text) in texts {
             let target = shared.unwrap_or_else(|| self.target(text));
-            self.items.push(TextItem { text: text.to_owned(), language: language.to_owned(), target });
+            self.items.push(TextItem { text: text.to_owned(), language: language.to_owned(), target, row: self.rows });
         }
+        self.rows += 1;
     }
 
     fn target(&mut self, text: &str) -> u32 {
@@ -136,7 +142,11 @@ impl Stream {
             let item = Permutation::new(items, seed_of(&[self.seed, ORDER]), epoch).item(position);
             batch.0.push(item as usize);
             batch.1.push(seed_of(&[self.seed, DROPOUT, epoch, item]));
-            self.place = if position + 1 < items { Place { position: position + 1, ..self.place } } else { Place { epoch: epoch + 1, position: 0, items } };
+            self.place = if position + 1 < items {
+                Place { position: position + 1, ..self.place }
+            } else {
+                Place { epoch: epoch + 1, position: 0, items }
+            };
         }
         batch
     }

@@ -61,7 +61,9 @@ impl Vectors {
         let beside = path.with_extension("txt");
         let texts = fs::read_to_string(&beside).map_err(Error::io(&beside))?;
         let vectors = Checkpoint::open(path).and_then(|checkpoint| checkpoint.tensor("vectors")).map_err(ModelError::from)?;
-        let &[count, width] = vectors.shape() else { return Err(wrong(format!("`vectors` is {:?}, wanted `[n, width]`", vectors.shape()))) };
+        let &[count, width] = vectors.shape() else {
+            return Err(wrong(format!("`vectors` is {:?}, wanted `[n, width]`", vectors.shape())));
+        };
         let values = vectors.to_f32().map_err(|e| wrong(e.to_string()))?.into_owned();
         if texts.lines().count() != count {
             let reason = format!("{count} vectors, and `{}` has {} lines, wanted as many", beside.display(), texts.lines().count());

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use hua_train::{Event, Finish, Observer, Recipe, Task, Trainer};
 
-const RUN: &str = "HUA_TRAIN_TEST_RUN";
+/// In the environment of a process that is to be killed: the folder it trains into.
+pub const RUN: &str = "HUA_TRAIN_TEST_RUN";
 const MARK: &str = "step ";
 
 /// Tells steps to the parent, and leaves it the time to kill.
