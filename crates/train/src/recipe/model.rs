@@ -64,7 +64,15 @@ pub struct TowerSection {
 
 impl Default for TowerSection {
     fn default() -> Self {
-        Self { train: Trained::All, unlock_at: 0, dropout: 0.0, keep_tokens: 1.0, lr_factor: 1.0, embeddings_lr_factor: 1.0, layer_decay: 1.0 }
+        Self {
+            train: Trained::All,
+            unlock_at: 0,
+            dropout: 0.0,
+            keep_tokens: 1.0,
+            lr_factor: 1.0,
+            embeddings_lr_factor: 1.0,
+            layer_decay: 1.0,
+        }
     }
 }
 
