@@ -67,7 +67,7 @@ fn print(found: &Comparison, session: &Session) -> anyhow::Result<()> {
         ("only A", Align::Right),
         ("only B", Align::Right),
     ]);
-    let interval = |of: Option<Interval>| of.map(|Interval(low, high)| format!("{low:+.2} – {high:+.2}")).unwrap_or_default();
+    let interval = |of: Option<Interval>| of.map(|Interval(low, high)| format!("{low:+.2} to {high:+.2}")).unwrap_or_default();
     let mut row = |name: &str, of: &Difference| {
         let intervals = of.intervals.as_ref();
         table.row([
