@@ -1,4 +1,5 @@
 //! Models with random weights, and models with other weights.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 use std::path::{Path, PathBuf};
 
 use hua_graph::Tensor;
