@@ -197,7 +197,7 @@ fn check_tower(what: &str, tower: &Tower, graph: &Graph, batch: &Batch<'_>, coun
     for which in 0..3 {
         let size = |i: usize| if graph.params()[i].trained { params[i].len() } else { 0 };
         let direction: Vec<Vec<f32>> =
-            (0..width).map(|i| if which == 0 { gradients[i].clone() } else { random(which * 1000 + i as u64, size(i)) }).collect();
+            (0..params.len()).map(|i| if which == 0 { gradients[i].clone() } else { random(which * 1000 + i as u64, size(i)) }).collect();
         let length = direction.iter().map(|g| norm(g).powi(2)).sum::<f64>().sqrt();
         let step = STEP.min(CHANGE / greatest) / length;
         let mut moved = |by: f64| -> (Vec<Vec<f32>>, f64) {
