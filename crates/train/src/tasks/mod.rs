@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hua::DeviceKind;
+use hua_kernels::{Cores, Isa};
 
 pub use contrastive::Contrastive;
 pub use distill::Distill;
@@ -61,11 +62,12 @@ pub fn train(recipe: &Recipe, run: &Path, options: &TrainOptions, mut observer: 
     for message in told {
         observer.on(&Event::Warning { step: 0, message });
     }
-    let mut trainer = match options.resume {
+    let trainer = match options.resume {
         true => Trainer::resume(task, recipe, run, observer)?,
         false => Trainer::new(task, recipe, Some(run), observer)?,
     };
-    trainer.run(&options.stop)
+    let cores = Cores::new(options.threads, Isa::best()).map_err(hua_exec::ExecError::from)?;
+    trainer.on(cores).run(&options.stop)
 }
 
 /// The task of a recipe, and what should be told of its data.
