@@ -16,8 +16,22 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
 /// The scripts that need nothing but Python.
 /// Those of gradients and pipeline read the models.
-const GOLDENS: [&str; 13] =
-    ["checkpoints", "data", "eval", "exchange", "facts", "image", "models", "gradients", "optim", "pipeline", "recalls", "losses", "lora"];
+const GOLDENS: [&str; 14] = [
+    "augment",
+    "checkpoints",
+    "data",
+    "eval",
+    "exchange",
+    "facts",
+    "image",
+    "models",
+    "gradients",
+    "optim",
+    "pipeline",
+    "recalls",
+    "losses",
+    "lora",
+];
 
 fn main() -> Result<()> {
     let command = std::env::args().nth(1).unwrap_or_default();
