@@ -1,4 +1,6 @@
 //! Gradient caching is exact: chunks give the embeddings of the whole batch to the bit and its gradients to 1e-5, whatever is dropped at random.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 
 use hua_exec::{Batch, Cpu, Reference, Trainable};

@@ -1,4 +1,6 @@
 //! Each of the three recipes, killed at ten random steps and resumed, ends with the bytes of the run that was not.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod fixture;
 mod harness;
 

@@ -1,4 +1,6 @@
 //! Adapters as PEFT has them: written, read, merged, taken out again.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 
 use hua_exec::{Batch, Reference};

@@ -1,4 +1,6 @@
 //! Every loss against PyTorch's value and gradients (`tests/golden/make_losses.py`) and against finite differences.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use hua_kernels::{Cores, Isa};
 use hua_train::loss::{
     Contrast, Contrasted, Duplicates, Groups, Projection, SIGMOID_BIAS, SIGMOID_LOGIT_SCALE, Units, cosine, info_nce, mse, sigmoid,

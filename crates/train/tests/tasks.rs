@@ -1,4 +1,6 @@
 //! The three tasks on a little world: what is trained, what is added to the loss, what is locked, what is bad.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod fixture;
 
 use std::path::Path;

@@ -99,7 +99,7 @@ impl<'a> Builder<'a> {
             texts: recipe.data.texts.clone(),
             loading: recipe.data.loading.clone(),
             max_bad: recipe.data.read.max_bad,
-            ..PairLoaderOptions::new(self.embedder.preprocess().clone(), self.embedder.tokenizer().clone())
+            ..PairLoaderOptions::new(*self.embedder.preprocess(), self.embedder.tokenizer().clone())
         };
         let held = match recipe.data.valid.is_empty() {
             true => None,
@@ -223,7 +223,7 @@ impl<'a> Builder<'a> {
     }
 
     fn pictures(&self, set: &Arc<PairSet>) -> Pictures {
-        Pictures::new(Arc::clone(set), self.embedder.preprocess().clone(), hua_image::DecodeOptions::default(), &Default::default())
+        Pictures::new(Arc::clone(set), *self.embedder.preprocess(), hua_image::DecodeOptions::default(), &Default::default())
     }
 
     fn own_cores(&self) -> Result<Cores> {
@@ -258,7 +258,7 @@ fn embedder(recipe: &Recipe, threads: usize) -> Result<Embedder> {
         };
         let (image, text) = (tensors(&section.init_image, |m| &m.image)?, tensors(&section.init_text, |m| &m.text)?);
         let model = own.with_weights(image, text, own.logit_scale())?;
-        embedder = Embedder::of_model(&embedder.name().to_owned(), model, &options)?;
+        embedder = Embedder::of_model(embedder.name(), model, &options)?;
     }
     Ok(embedder)
 }
