@@ -104,12 +104,11 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     session.warn_failures(&told);
     list_failures(&out, &done.failures)?;
     for (what, count) in &done.lost {
-        session.printer.warning(format!("{what}: {} of them have no place in this form and are left behind", thousands(*count)));
+        session.printer.warning(format!("this form has no place for {what}: {} left behind", thousands(*count)));
     }
     if done.renamed > 0 {
-        session
-            .printer
-            .warning(format!("{} had an id that came before, and have a number behind it now", counted(done.renamed as usize, "picture")));
+        let renamed = counted(done.renamed as usize, "picture");
+        session.printer.warning(format!("an id that had come before has a number behind it now: {renamed}"));
     }
     if json {
         session.printer.json(&done)?;
@@ -129,7 +128,7 @@ fn target(out: &Path, to: Option<Form>) -> Result<Target, Complaint> {
         Some(Form::Jsonl) => Target::Jsonl,
         Some(Form::Lmdb) => {
             return Err(Complaint::caller("hua reads LMDB and does not write it")
-                .hint("write `--to chinese-clip`, which hua trains from as fast; upstream's `build_lmdb_dataset.py` makes an LMDB of it"));
+                .hint("write `--to chinese-clip`; upstream's `build_lmdb_dataset.py` makes an LMDB of it"));
         }
         Some(Form::Parquet) => Target::Parquet,
         Some(Form::Webdataset) => Target::Webdataset,

@@ -66,7 +66,8 @@ fn show(stats: &Stats, session: &Session) -> anyhow::Result<()> {
     row("bytes", stats.bytes, format!("{}B", with_prefix(stats.bytes)));
     session.printer.data(table)?;
 
-    let mut table = Table::titled(&["", "least", "median", "mean", "95 %", "most"].map(|title| (title, Align::Right)));
+    let titles = ["least", "median", "mean", "95 %", "most"].map(|title| (title, Align::Right));
+    let mut table = Table::titled(&[&[("", Align::Left)][..], &titles].concat());
     let mut row = |name: &str, numbers: &Distribution| {
         let quantile = |share| thousands(numbers.quantile(share));
         let mean = format!("{:.1}", numbers.mean());
