@@ -21,6 +21,8 @@ const TOGETHER: usize = 64;
 const SHOWN: usize = 2;
 /// Pictures shown for each.
 const FOUND: usize = 5;
+/// From one text that may be shown to the next: a prime.
+const STRIDE: usize = 7919;
 /// Their longest side, pixels.
 const PREVIEW: u32 = 96;
 
@@ -74,8 +76,9 @@ impl Held {
             metrics.insert("bad".to_owned(), self.bad.len() as f64);
         }
         let mut shown: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        let step = (self.texts.len() / (SHOWN * 64)).max(1);
-        for row in (0..self.texts.len()).step_by(step) {
+        // Texts from all over the set: their languages often take turns, so no stride that could keep pace with them.
+        let rows = self.texts.len();
+        for row in (0..rows).map(|number| number * STRIDE % rows) {
             let of_language = shown.entry(&languages[row]).or_default();
             if of_language.len() < SHOWN && !positives[row].is_empty() {
                 of_language.push(row);

@@ -142,13 +142,18 @@ fn alike(parts: &BTreeMap<String, Points>) -> Vec<(String, Vec<String>)> {
     let scale = |points: &Points| points.iter().map(|(_, value)| value.abs()).filter(|value| value.is_finite()).fold(0.0, f64::max);
     let mut groups: Vec<(f64, Vec<String>)> = Vec::new();
     for (name, points) in parts {
-        let size = scale(points);
+        // What cosines are multiplied by is no loss, whatever its size.
+        let size = if name == "scale" { f64::INFINITY } else { scale(points) };
         match groups.iter_mut().find(|(other, _)| size <= other * 8.0 && *other <= size * 8.0) {
             Some((_, names)) => names.push(name.clone()),
             None => groups.push((size, vec![name.clone()])),
         }
     }
-    let title = |names: &Vec<String>| if names.len() == 1 { names[0].replace('_', " ") } else { "Parts of the loss".to_owned() };
+    let title = |names: &Vec<String>| match &names[..] {
+        [name] if name == "scale" => "Logit scale".to_owned(),
+        [name] => name.replace('_', " "),
+        _ => "Parts of the loss".to_owned(),
+    };
     groups.into_iter().map(|(_, names)| (title(&names), names)).collect()
 }
 
