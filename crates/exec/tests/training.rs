@@ -10,12 +10,13 @@ use hua_graph::{Act, Builder, EmbedSizes, Graph, Kind, Op};
 
 /// The greatest error of any number of an output or of a gradient, divided by the greatest of them or by 1: in f32, and with products of bf16.
 ///
-/// In f32 both passes sum some hundred products in another order than the reference. A bf16 is off by 0.0011 (root mean square) and a product of
-/// two by 0.0016, in standard deviations of the numbers (as in `conformance.rs`). A gradient of an operation has at most five products on
-/// its way and the worst of ten thousand is at 4.5 deviations; one of a tower has about twenty, which norms and residuals spread. Of a ReLU
-/// of bf16 products about one number in a thousand is on the other side of zero, and takes its whole gradient along: there it is the root mean square
-/// that is held to, the root of a few thousandths.
-const TOLERANCES: [(&str, [f32; 2]); 2] = [("operation", [5e-6, 10.0 * 0.0016]), ("tower", [2e-5, 20.0 * 0.0016])];
+/// In f32 both passes sum some hundred products in another order than the reference; where they cancel, as in the gradient of a bias of keys, which
+/// is 0, the error is that of the greatest. A bf16 is off by 0.0011 (root mean square) and a product of two by 0.0016, in standard
+/// deviations of the numbers (as in `conformance.rs`). A gradient of an operation has at most five products on its way and the worst of ten
+/// thousand is at 4.5 deviations; one of a tower has about twenty forward and twenty backward, which norms and residuals spread. Of a ReLU of
+/// bf16 products about one number in a thousand is on the other side of zero, and takes its whole gradient along: there it is the root mean
+/// square that is held to, the root of a few thousandths.
+const TOLERANCES: [(&str, [f32; 2]); 2] = [("operation", [1e-5, 10.0 * 0.0016]), ("tower", [2e-5, 40.0 * 0.0016])];
 const RELU: f32 = 0.1;
 
 /// Every executor with so many threads, and the column of tolerances it is held to.

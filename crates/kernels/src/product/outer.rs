@@ -18,8 +18,11 @@ const PIECE: usize = 256;
 /// Rows and columns of dW that are one task at most: both copies stay in L2.
 const MOST: [usize; 2] = [192, 256];
 /// Where dW is cut for the sake of threads, at least.
-const LEAST: usize = 96;
-/// Rows that are copied for one tile after the other, so that their cache lines are still there for the next.
+const LEAST: usize = 48;
+/// Numbers of dW of a task that is not cut for more than one task a thread.
+const ENOUGH: usize = 96 * 192;
+/// Rows that are copied for one tile after the other, so that their cache lines are still there for the next, while those after them are asked
+/// for.
 const COPIED: usize = 16;
 /// Steps that are taken at once.
 const STEPS: usize = 4;
@@ -43,7 +46,7 @@ pub struct PartGradient<'a> {
 pub fn weight_gradients(cores: &Cores, dy: &[f32], x: &[f32], inner: usize, parts: &mut [PartGradient<'_>]) {
     let width = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.out)).expect("as many columns as numbers can count");
     assert!(width > 0 && dy.len().is_multiple_of(width), "{} numbers are no rows of {width}", dy.len());
-    let rows = dy.len() / width;
+    let (rows, together) = (dy.len() / width, parts.iter().filter(|part| part.weight.is_some()).count());
     let mut offset = 0;
     let mut tasks = vec![];
     for part in parts {
@@ -55,7 +58,7 @@ pub fn weight_gradients(cores: &Cores, dy: &[f32], x: &[f32], inner: usize, part
         let weight = part.weight.as_mut().map(|weight| Shared::new(weight));
         let bias = part.bias.as_mut().map(|bias| Shared::new(bias));
         if weight.is_some() || bias.is_some() {
-            let [down, across] = steps(cores, part.out, inner);
+            let [down, across] = steps(cores, together.max(1), part.out, inner);
             for first in (0..part.out).step_by(down) {
                 let rows = first..part.out.min(first + down);
                 for column in (0..inner.max(1)).step_by(across) {
@@ -71,17 +74,21 @@ pub fn weight_gradients(cores: &Cores, dy: &[f32], x: &[f32], inner: usize, part
     });
 }
 
-/// How many rows and columns of a gradient `[out, inner]` are a task.
-fn steps(cores: &Cores, out: usize, inner: usize) -> [usize; 2] {
+/// How many rows and columns of a gradient `[out, inner]` are a task, if `parts` of the same rows are computed together.
+///
+/// Each row of a task costs a copy of a column of dy, and each column one of x: tasks are as large as L2 allows, but not fewer than two a thread,
+/// and of small matrices one.
+fn steps(cores: &Cores, parts: usize, out: usize, inner: usize) -> [usize; 2] {
     let units = [cores.isa().run(super::TileRows(crate::Precision::F32)), cores.isa().panel()];
     let sizes = [out, inner];
     let mut pieces = [0, 1].map(|i: usize| sizes[i].div_ceil(MOST[i]).max(1));
-    let wanted = if cores.threads() > 1 { 3 * cores.threads() } else { 1 };
-    while pieces[0] * pieces[1] < wanted {
-        // The longer side of a task.
+    loop {
+        let count = parts * pieces[0] * pieces[1];
         let [down, across] = [0, 1].map(|i| sizes[i] / pieces[i]);
+        let wanted = if cores.threads() == 1 || down * across <= ENOUGH { cores.threads() } else { 2 * cores.threads() };
+        // The longer side of a task.
         let side = usize::from(across >= down);
-        if sizes[side] / (pieces[side] + 1) < LEAST {
+        if count >= wanted || sizes[side] / (pieces[side] + 1) < LEAST {
             break;
         }
         pieces[side] += 1;
@@ -129,12 +136,25 @@ impl Kernel for Run<'_> {
             // SAFETY: `weight_gradients` checked all lengths, there is room, and no other task has these numbers.
             unsafe {
                 let dy = dy.as_ptr().add(first * width + task.offset + task.rows.start);
-                if let Some(bias) = task.bias {
-                    add_rows::<S>(dy, width, len, down, bias.at(task.rows.start));
+                let x = task.weight.map(|_| x.as_ptr().add(first * inner + task.columns.start));
+                for begin in (0..len).step_by(COPIED) {
+                    let end = len.min(begin + COPIED);
+                    // The rows after these lie far apart, so that the machine does not see them coming.
+                    for row in end..end + COPIED {
+                        fetch::<S>(dy.wrapping_add(row * width), down);
+                        if let Some(x) = x {
+                            fetch::<S>(x.wrapping_add(row * inner), across);
+                        }
+                    }
+                    if let Some(bias) = task.bias {
+                        add_rows::<S>(dy.add(begin * width), width, end - begin, down, bias.at(task.rows.start));
+                    }
+                    if let Some(x) = x {
+                        copy_tiles::<S>(dy, width, begin..end, len, down, tiles);
+                        copy_panels::<S>(x, inner, begin..end, len, across, panels);
+                    }
                 }
                 let Some(weight) = task.weight else { continue };
-                copy_tiles::<S>(dy, width, len, down, tiles);
-                copy_panels::<S>(x.as_ptr().add(first * inner + task.columns.start), inner, len, across, panels);
                 for column in (0..across).step_by(panel) {
                     for row in (0..down).step_by(S::ROWS) {
                         let to = weight.at((task.rows.start + row) * inner + task.columns.start + column);
@@ -170,25 +190,39 @@ unsafe fn add_rows<S: Simd>(from: *const f32, stride: usize, len: usize, columns
     }
 }
 
+/// Asks for `columns` numbers, which need not be there.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+unsafe fn fetch<S: Simd>(from: *const f32, columns: usize) {
+    for column in (0..columns).step_by(16) {
+        // SAFETY: an address to fetch from need not be valid.
+        unsafe { S::prefetch(from.wrapping_add(column)) };
+    }
+}
+
 /// Columns of dy as `[tile][row][columns of the tile]`; the last tile may have fewer.
+///
+/// A register is copied where a tile has fewer numbers, which the next row overwrites: half as many instructions as exact copies, which
+/// the last row of a tile has, and tiles behind which there is not as much.
 ///
 /// # Safety
 /// As [`add_rows`]; there is room.
 #[inline(always)]
-unsafe fn copy_tiles<S: Simd>(from: *const f32, stride: usize, len: usize, columns: usize, to: *mut f32) {
-    for begin in (0..len).step_by(COPIED) {
-        let end = len.min(begin + COPIED);
-        for column in (0..columns).step_by(S::ROWS) {
-            let count = S::ROWS.min(columns - column);
-            for row in begin..end {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let (from, to) = (from.add(row * stride + column), to.add(column * len + row * count));
-                    if count == S::ROWS {
-                        std::ptr::copy_nonoverlapping(from, to, S::ROWS);
-                    } else {
-                        std::ptr::copy_nonoverlapping(from, to, count);
-                    }
+unsafe fn copy_tiles<S: Simd>(from: *const f32, stride: usize, rows: Range<usize>, len: usize, columns: usize, to: *mut f32) {
+    for column in (0..columns).step_by(S::ROWS) {
+        let count = S::ROWS.min(columns - column);
+        for row in rows.clone() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (from, to) = (from.add(row * stride + column), to.add(column * len + row * count));
+                if S::ROWS <= S::LANES && column + S::LANES <= columns && row * S::ROWS + S::LANES <= len * S::ROWS {
+                    S::store(to, S::load(from));
+                } else if count == S::ROWS {
+                    std::ptr::copy_nonoverlapping(from, to, S::ROWS);
+                } else {
+                    std::ptr::copy_nonoverlapping(from, to, count);
                 }
             }
         }
@@ -200,17 +234,14 @@ unsafe fn copy_tiles<S: Simd>(from: *const f32, stride: usize, len: usize, colum
 /// # Safety
 /// As [`copy_tiles`].
 #[inline(always)]
-unsafe fn copy_panels<S: Simd>(from: *const f32, stride: usize, len: usize, columns: usize, to: *mut f32) {
+unsafe fn copy_panels<S: Simd>(from: *const f32, stride: usize, rows: Range<usize>, len: usize, columns: usize, to: *mut f32) {
     let panel = 2 * S::LANES;
-    for begin in (0..len).step_by(COPIED) {
-        let end = len.min(begin + COPIED);
-        for column in (0..columns).step_by(panel) {
-            for row in begin..end {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let numbers = load::<S>(from.add(row * stride + column), panel.min(columns - column));
-                    store::<S>(to.add(column * len + row * panel), panel, numbers);
-                }
+    for column in (0..columns).step_by(panel) {
+        for row in rows.clone() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let numbers = load::<S>(from.add(row * stride + column), panel.min(columns - column));
+                store::<S>(to.add(column * len + row * panel), panel, numbers);
             }
         }
     }
