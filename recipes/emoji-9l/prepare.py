@@ -141,7 +141,8 @@ def start(folder, teacher, texts, words, count):
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["vocab_size"] = len(keep) + 1
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    lengths = [len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(t["text"]).ids) for t in texts]
+    small = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    lengths = [len(small.encode(t["text"]).ids) for t in texts]
     print(f"{len(keep) + 1} pieces ({len(alone)} single characters); training texts have {np.mean(lengths):.1f} tokens")
 
     rows = table[keep + [len(pieces) - 1]]

@@ -104,11 +104,15 @@ pub struct ImageDistill {
     /// The model whose image tower gives the targets; `[model] teacher` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<String>,
+    /// Instead of a teacher, its vectors: a safetensors file with `vectors` `[n, width]`, and beside it a `.txt` of the same name with the name
+    /// of a picture a line: as hua has it, or what follows the last `/` or `#` in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<String>,
 }
 
 impl Default for ImageDistill {
     fn default() -> Self {
-        Self { weight: 0.5, teacher: None }
+        Self { weight: 0.5, teacher: None, vectors: None }
     }
 }
 

@@ -12,7 +12,7 @@ use super::distill::{Distill, HeldTexts};
 use super::distiller::TextDistiller;
 use super::encoder::{Encoder, EncoderOptions};
 use super::held::Held;
-use super::teacher::{TextTeacher, of_pictures};
+use super::teacher::{TextTeacher, named_pictures, of_pictures};
 use super::texts::TextItems;
 use super::{BUILT_IN, TrainOptions};
 use crate::data::{PairLoaderOptions, PairSet, Pictures, ReadReport};
@@ -194,13 +194,16 @@ impl<'a> Builder<'a> {
     }
 
     fn image_targets(&mut self, section: &ImageDistill, set: &Arc<PairSet>, width: usize, extra: &mut ParamSet) -> Result<ImageTargets> {
-        let Some(name) = section.teacher.as_deref().or(self.recipe.model.teacher.as_deref()) else {
-            return Err(Error::recipe("loss.image_distill.teacher", "absent", "a model, or `[model] teacher`"));
+        let (target_width, rows, there) = match (&section.vectors, section.teacher.as_deref().or(self.recipe.model.teacher.as_deref())) {
+            (Some(path), _) => named_pictures(Path::new(path), set)?,
+            (None, Some(name)) => of_pictures(name, &self.pictures(set), &self.cache, self.threads)?,
+            (None, None) => {
+                return Err(Error::recipe("loss.image_distill.teacher", "absent", "a model, or `vectors`, or `[model] teacher`"));
+            }
         };
-        let (target_width, rows, there) = of_pictures(name, &self.pictures(set), &self.cache, self.threads)?;
         let missing = there.iter().filter(|there| !**there).count();
         if missing > 0 {
-            self.told.push(format!("{missing} pictures cannot be read and have no teacher's vector"));
+            self.told.push(format!("{missing} of {} pictures have no teacher's vector and are not distilled", there.len()));
         }
         let projection = (target_width != width).then(|| {
             let bound = (6.0 / (target_width + width) as f64).sqrt();

@@ -10,8 +10,8 @@ use hua_graph::Kind;
 use hua_kernels::Cores;
 
 use super::vectors::{SHARD, Vectors, key};
-use crate::data::Pictures;
-use crate::loss::Pca;
+use crate::data::{PairSet, Pictures};
+use crate::loss::{Pca, Units};
 use crate::recipe::TextDistill;
 use crate::{Error, Result};
 
@@ -169,6 +169,27 @@ pub(crate) fn of_pictures(name: &str, pictures: &Pictures, cache: &Path, threads
         Ok((there, embedder.embed_images(&whole)?.as_slice().to_vec()))
     };
     kept_pictures(pictures, &folder, embedder.width(), &mut of_these)
+}
+
+/// Vectors of pictures that somebody brings, by the pictures' names: their width, a row of length one for each picture of `set`, and which have one.
+pub(crate) fn named_pictures(path: &Path, set: &PairSet) -> Result<(usize, Vec<f32>, Vec<bool>)> {
+    let vectors = Vectors::of_file(path)?;
+    let width = vectors.width();
+    let (mut rows, mut there) = (vec![], vec![]);
+    for picture in 0..set.pictures() as u32 {
+        let name = set.name(picture);
+        let short = name.rsplit(['/', '#']).next().unwrap_or(name);
+        let found = [name, short].iter().any(|name| vectors.copy(&key(name.as_bytes()), &mut rows));
+        if !found {
+            rows.extend(std::iter::repeat_n(0.0, width));
+        }
+        there.push(found);
+    }
+    if !there.contains(&true) {
+        let reason = format!("none of its names is a picture's of the training set, which has `{}`", set.name(0));
+        return Err(Error::State { path: path.to_owned(), reason });
+    }
+    Ok((width, Units::of(&rows, width).rows().to_vec(), there))
 }
 
 /// The vectors of all pictures of a set from `folder`, those that are not there by `embed`: for some pictures, which could be used, and rows
