@@ -5,9 +5,9 @@
 Both train a ViT-Ti/16 at 128 x 128 pixels (width 192, 12 layers, 3 heads) and a BERT of 4 layers (width 256, 4 heads, 12,000 tokens; 6 to 18
 tokens a text, 12 on average), all parameters, batch 64. Each side is a process of its own: a line in, a step, a line of JSON out; rounds go
 through all sides in turn, after two that are not counted. A side's figure is its median, its least beside it; memory is the most that the
-process had (`VmHWM`), without what importing torch takes (noted apart), to be fair to who has an interpreter.
+process had (`VmHWM`); what importing torch alone takes of it is noted apart.
 
-torch's shapes: eager and compiled, f32 and bf16 by autocast, AdamW fused; eager also with padded texts packed to their longest. The best counts.
+torch's shapes: eager and compiled, f32 and bf16 by autocast, AdamW fused, texts padded to the longest with a mask. The best counts.
 Run it on a machine that does nothing else: ratios of wall-clock times of two threads bear no company.
 """
 
