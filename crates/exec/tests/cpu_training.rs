@@ -1,5 +1,6 @@
 //! What the fast executor promises of training beyond right gradients: the same bits for any number of threads, with memory from the step before,
 //! and with blocks that run again; and that frozen parameters change nothing for the others.
+#![allow(clippy::unwrap_used, reason = "tests")]
 mod common;
 
 use common::cases::{Case, Scale, operations, towers};

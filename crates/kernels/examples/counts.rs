@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use hua_kernels::scan::{Best, ScanQuery, ScanRows, dot_f16, quantise_row, scan, scan_picked, to_f16_row};
 use hua_kernels::{
-    Activation, AlignedBytes, Attention, Cores, Epilogue, Heads, Isa, Layout, Packed, Part, Precision, Span, Values, activate, attention,
-    l2_normalize, layer_norm, pack, product,
+    Activation, AlignedBytes, Attention, Cores, Epilogue, Heads, HeadsGradient, Isa, LayerNormGradients, Layout, Packed, Part,
+    PartGradient, Precision, Span, Values, activate, activate_backward, attention, attention_backward, l2_normalize, layer_norm,
+    layer_norm_backward, pack, product, weight_gradients,
 };
 
 /// A name, and what to run.
@@ -99,7 +100,46 @@ fn kernels(cores: &Cores) -> Vec<Counted<'_>> {
     let mut rows = numbers(64 * 512);
     kernels.push(("lengths 64 x 512".to_owned(), Box::new(move || l2_normalize(cores.isa(), &mut rows, 512))));
     kernels.extend(searches(cores));
+    kernels.extend(gradients(cores));
     kernels
+}
+
+/// What training does besides.
+fn gradients(cores: &Cores) -> Vec<Counted<'_>> {
+    let (rows, inner, out) = (300, 101, 100);
+    let (dy, x, mut weight, mut bias) = (numbers(rows * out), numbers(rows * inner), vec![0.0; out * inner], vec![0.0; out]);
+    let weights = move || {
+        let part = PartGradient { out, weight: Some(&mut weight), bias: Some(&mut bias) };
+        weight_gradients(cores, &dy, &x, inner, &mut [part]);
+    };
+    let (tokens, heads, size) = (65, 2, 64);
+    let stride = 3 * heads * size;
+    let (qkv, d_out, mut d) = (numbers(tokens * stride), numbers(tokens * heads * size), vec![0.0; tokens * stride]);
+    let spans = [Span { queries: 0..tokens, keys: 0..tokens, position: 0 }];
+    let attention = move || {
+        let [q, k, v] = [0, 1, 2].map(|i| Heads { data: &qkv, stride, offset: i * heads * size });
+        let to = [0, 1, 2].map(|i| HeadsGradient { buffer: 0, stride, offset: i * heads * size });
+        attention_backward(cores, Attention { q, k, v, heads, size, causal: false, spans: &spans }, &d_out, &mut [&mut d], to);
+    };
+    let width = 768;
+    let (x, dy, gain, mut dx) = (numbers(64 * width), numbers(64 * width), numbers(width), vec![0.0; 64 * width]);
+    let mut sums = [vec![0.0; width], vec![0.0; width]];
+    let norm = move || {
+        let [weight, bias] = &mut sums;
+        let to = LayerNormGradients { x: Some(&mut dx), add: true, weight: Some(weight), bias: Some(bias) };
+        layer_norm_backward(cores, &x, &gain, 1e-5, &dy, to);
+    };
+    let (given, mut x, mut d) = (numbers(64 * width), vec![0.0; 64 * width], vec![1.0; 64 * width]);
+    let gelu = move || {
+        x.copy_from_slice(&given);
+        activate_backward(cores.isa(), Activation::Gelu, &mut x, &mut d);
+    };
+    vec![
+        (format!("gradients of weights {rows} x {inner} x {out}"), Box::new(weights)),
+        (format!("attention backward {tokens} x {heads} x {size}"), Box::new(attention)),
+        (format!("layer norm backward 64 x {width}"), Box::new(norm)),
+        (format!("gelu backward 64 x {width}"), Box::new(gelu)),
+    ]
 }
 
 /// Scans of a few rows, by one query and by more, and what ranks their candidates.

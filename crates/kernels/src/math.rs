@@ -227,7 +227,7 @@ impl Function for GeluTanh {
     #[inline(always)]
     unsafe fn with_slope<S: Simd>(x: S::V) -> [S::V; 2] {
         /// √(8/π), and three times 0.044715 of it.
-        const LINEAR: f32 = 1.595_769_1;
+        const LINEAR: f32 = 1.595_769;
         const SQUARE: f32 = 0.214_064_44;
         // SAFETY: the caller's promise.
         unsafe {

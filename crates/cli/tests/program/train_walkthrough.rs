@@ -100,7 +100,7 @@ fn the_reference_has_every_key_of_a_recipe() {
         let row = format!("| `{key}` |");
         let of_section =
             reference.split("\n### ").filter(|part| part.lines().next().unwrap().contains(section.rsplit('.').next().unwrap()));
-        if !of_section.clone().any(|part| part.contains(&row)) && section != "" {
+        if !of_section.clone().any(|part| part.contains(&row)) && !section.is_empty() {
             missing.push(format!("{section}.{key}"));
         }
     });

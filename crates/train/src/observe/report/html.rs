@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_small_picture_is_embedded_as_it_is_and_a_large_one_made_small() {
-        let byte = |n: u64| (((n * n) ^ (n * n >> 7)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 56) as u8;
+        let byte = |n: u64| (((n * n) ^ ((n * n) >> 7)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 56) as u8;
         let noise = |side: u64| (0..side * side * 3).map(byte).collect();
         let small = Picture::from_rgb8(40, 40, noise(40)).unwrap().encode_png();
         assert_eq!(picture(&small).unwrap(), format!("data:image/png;base64,{}", STANDARD.encode(&small)));
