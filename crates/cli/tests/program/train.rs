@@ -51,7 +51,7 @@ fn a_run_tells_its_steps_and_leaves_a_model() {
             .starts_with("events.out.tfevents."))
     );
     // The model answers.
-    let vectors = place.hua(&["similarity", "--model", "run/best", "colour number 3", "pictures/3.png"]);
+    let vectors = place.hua(&["similarity", "--model", "run/best", "--text", "colour number 3", "--image", "pictures/3.png"]);
     assert_eq!(vectors.code, 0, "{}", vectors.stderr);
 }
 
