@@ -45,6 +45,9 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     texts = [json.loads(line) for line in open(options.data / "train_texts.jsonl", encoding="utf-8")]
+    for text in texts:
+        # A text is a line of a table: narrow spaces and the like become spaces.
+        text["text"] = " ".join(text["text"].split())
     words = common_words(options.words)
     e5 = E5(options.threads)
     targets(options.out, [e5, Use()], texts, words)
@@ -101,7 +104,7 @@ def targets(out, teachers, texts, words):
         if word not in taught:
             rows.append((language, word))
             sums[word] += vector
-    rows = sorted({(language, " ".join(text.split())) for language, text in rows if " ".join(text.split()) in sums})
+    rows = sorted(set(rows))
     unique = sorted({text for _, text in rows})
     vectors = unit(np.stack([sums[text] for text in unique]) @ directions).astype(np.float32)
     save_file({"vectors": vectors}, out / "texts.safetensors")
