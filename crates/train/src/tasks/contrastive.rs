@@ -312,6 +312,10 @@ impl Task for Contrastive {
         self.loader.batches_per_epoch(self.parts.options.batch)
     }
 
+    fn has_held_out(&self) -> bool {
+        self.parts.held.is_some()
+    }
+
     fn evaluate(&mut self) -> Result<Evaluation> {
         let Parts { held, image, text, .. } = &mut self.parts;
         held.as_mut().map_or_else(|| Ok(Evaluation::default()), |held| held.evaluate(image, text))

@@ -61,6 +61,10 @@ impl Task for Distill {
         self.distiller.batches_per_epoch()
     }
 
+    fn has_held_out(&self) -> bool {
+        self.held.is_some()
+    }
+
     fn evaluate(&mut self) -> Result<Evaluation> {
         let Self { held, text, sets, distiller, cores, .. } = self;
         held.as_ref().map_or_else(|| Ok(Evaluation::default()), |held| held.evaluate(text, &sets[EXTRA], distiller, cores))

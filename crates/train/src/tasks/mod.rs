@@ -104,6 +104,10 @@ impl Task for Box<dyn Task> {
         (**self).steps_per_epoch()
     }
 
+    fn has_held_out(&self) -> bool {
+        (**self).has_held_out()
+    }
+
     fn evaluate(&mut self) -> Result<crate::Evaluation> {
         (**self).evaluate()
     }

@@ -19,7 +19,7 @@ impl<T: Task> Trainer<T> {
             _ if every == 0 => false,
             _ => step.is_multiple_of(every) || step >= self.schedule.total,
         };
-        due && self.state.evaluated_at != Some(step)
+        due && self.task.has_held_out() && self.state.evaluated_at != Some(step)
     }
 
     /// Evaluates, with the moving average of the parameters where there is one, and keeps the best.

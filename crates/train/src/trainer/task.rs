@@ -35,6 +35,11 @@ pub trait Task: Send {
     /// Steps of an epoch, at least 1.
     fn steps_per_epoch(&self) -> u64;
 
+    /// Whether there is a held-out set: without one nothing is evaluated, and nothing is best.
+    fn has_held_out(&self) -> bool {
+        true
+    }
+
     /// Real recall on the held-out set, with the present parameters.
     ///
     /// # Errors
