@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use hua::shown::thousands;
 use unicode_width::UnicodeWidthStr;
 
 use crate::printer::printable;
@@ -72,19 +73,6 @@ impl fmt::Display for Table {
 /// `1 picture`, `2,000 pictures`.
 pub fn counted(number: usize, noun: &str) -> String {
     format!("{} {noun}{}", thousands(number as u64), if number == 1 { "" } else { "s" })
-}
-
-/// `1234567` as `1,234,567`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A quantity with a decimal prefix and three or four figures: `35.1 G`.

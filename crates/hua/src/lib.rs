@@ -30,6 +30,7 @@ mod pipeline;
 mod precision;
 mod progress;
 pub mod query;
+pub mod shown;
 
 pub use classify::{Classifier, Score};
 pub use collection::{Collection, Failure, Hit, picture_files};

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use hua_model::checkpoint::Checkpoint;
 use hua_model::{Model, OpenOptions};
-use hua_train::optim::{AdamW, Average, Group, Norm, groups, norm, scale};
-use hua_train::recipe::{Decay, NoDecay, OptimSection, TowerSection};
+use hua_train::optim::{Average, Group, Norm, Optimiser, groups, norm, scale};
+use hua_train::recipe::{Decay, NoDecay, OptimKind, OptimSection, TowerSection};
 use hua_train::schedule::Schedule;
 use hua_train::{Grads, ParamSet};
 use serde_json::Value;
@@ -31,8 +31,13 @@ fn twenty_steps_with_given_gradients_end_where_pytorch_ends() {
             set.push(&i.to_string(), shape.clone(), read(&format!("start.{i}")), true);
         }
         let mut sets = [set];
-        let of = |i: usize| Group { decays: run["decays"][i] == 1, lr_factor: number(&run["factors"][i]) };
-        let groups = [(0..shapes.len()).map(of).collect::<Vec<_>>()];
+        let orthogonal = run["kind"] == "muon";
+        let of = |i: usize| Group {
+            decays: run["decays"][i] == 1,
+            lr_factor: number(&run["factors"][i]),
+            orthogonal: orthogonal && shapes[i].len() == 2,
+        };
+        let groups = vec![(0..shapes.len()).map(of).collect::<Vec<_>>()];
         let section = OptimSection {
             beta1: number(&run["betas"][0]),
             beta2: number(&run["betas"][1]),
@@ -42,7 +47,7 @@ fn twenty_steps_with_given_gradients_end_where_pytorch_ends() {
         };
         let warmup = run["warmup"].as_u64().unwrap();
         let schedule = Schedule { peak: number(&run["lr"]), warmup, total: steps, decay: Decay::Cosine, final_share: 0.0 };
-        let mut adamw = AdamW::new(&section, &sets);
+        let mut optimiser = Optimiser::new(&section, &sets, groups);
         for step in 0..steps {
             let mut grads = Grads::zeros(&sets);
             for (i, grad) in grads.set(0).iter_mut().enumerate() {
@@ -52,7 +57,7 @@ fn twenty_steps_with_given_gradients_end_where_pytorch_ends() {
             }
             let Norm::Finite(norm) = norm(&sets, &grads) else { panic!("golden gradients are finite") };
             scale(&mut grads, norm, number(&run["clip"]));
-            adamw.update(&mut sets, &grads, &groups, schedule.lr(step));
+            optimiser.update(&mut sets, &grads, schedule.lr(step));
         }
         for (i, values) in sets[0].values.iter().enumerate() {
             for (found, wanted) in values.iter().zip(read(&format!("{name}.{i}"))) {
@@ -70,7 +75,12 @@ fn many() -> (Vec<ParamSet>, Grads) {
         let mut of_set = vec![];
         for (i, len) in [40_000usize, 3, 1, 16_384, 16_385].into_iter().enumerate() {
             let wave = |k: usize, phase: f32| ((k * 7 + s * 3 + i) as f32 * 0.37 + phase).sin();
-            set.push(&format!("p{i}"), vec![len], (0..len).map(|k| wave(k, 0.0)).collect(), i != 1);
+            set.push(
+                &format!("p{i}"),
+                if i == 0 { vec![len / 100, 100] } else { vec![len] },
+                (0..len).map(|k| wave(k, 0.0)).collect(),
+                i != 1,
+            );
             of_set.push(if i == 1 { vec![] } else { (0..len).map(|k| 3.0 * wave(k, 1.0)).collect() });
         }
         grads.0.push(of_set);
@@ -82,16 +92,18 @@ fn many() -> (Vec<ParamSet>, Grads) {
 fn the_bits_do_not_depend_on_the_number_of_threads() {
     let run = |threads: usize| {
         let (mut sets, mut grads) = many();
-        let groups = vec![vec![Group { decays: true, lr_factor: 1.0 }; 5]; 2];
-        let (mut adamw, mut average) = (AdamW::new(&OptimSection::default(), &sets), Average::new(0.9, &sets));
+        let orthogonal = |i: usize| i == 0;
+        let of = |i: usize| Group { decays: true, lr_factor: 1.0, orthogonal: orthogonal(i) };
+        let groups = vec![(0..5).map(of).collect::<Vec<_>>(); 2];
+        let (mut optimiser, mut average) = (Optimiser::new(&OptimSection::default(), &sets, groups), Average::new(0.9, &sets));
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
             for _ in 0..3 {
                 let Norm::Finite(found) = norm(&sets, &grads) else { panic!("finite") };
                 scale(&mut grads, found, 1.0);
-                adamw.update(&mut sets, &grads, &groups, 1e-2);
+                optimiser.update(&mut sets, &grads, 1e-2);
                 average.update(&sets);
             }
-            (sets, adamw, average)
+            (sets, optimiser, average)
         })
     };
     let one = run(1);
@@ -105,16 +117,16 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn a_tower_that_is_locked_for_now_begins_afresh_when_it_is_unlocked() {
     let (mut sets, mut grads) = many();
-    let groups = vec![vec![Group { decays: true, lr_factor: 1.0 }; 5]; 2];
-    let mut adamw = AdamW::new(&OptimSection::default(), &sets);
+    let groups = vec![vec![Group { decays: true, lr_factor: 1.0, orthogonal: false }; 5]; 2];
+    let mut optimiser = Optimiser::new(&OptimSection::default(), &sets, groups);
     let of_text = std::mem::replace(&mut grads.0[1], vec![vec![]; 5]);
     let before = sets[1].clone();
     for _ in 0..7 {
-        adamw.update(&mut sets, &grads, &groups, 1e-3);
+        optimiser.update(&mut sets, &grads, 1e-3);
     }
-    assert_eq!((&sets[1], &adamw.updates), (&before, &vec![7, 0]));
+    assert_eq!((&sets[1], &optimiser.updates), (&before, &vec![7, 0]));
     grads.0[1] = of_text;
-    adamw.update(&mut sets, &grads, &groups, 1e-3);
+    optimiser.update(&mut sets, &grads, 1e-3);
     // The first update of a number goes as far as the learning rate, whatever its gradient.
     let (now, then) = (sets[1].values[2][0], before.values[2][0] * (1.0 - 1e-3 * 0.01));
     assert!(((now - then).abs() - 1e-3).abs() < 1e-5, "{now} {then}");
@@ -234,4 +246,20 @@ fn lower_blocks_learn_more_slowly_if_the_recipe_says_so() {
     assert!((factor(1, "embed.tokens.weight") - tokens).abs() < 1e-12);
     assert_eq!(factor(0, "blocks.0.q.weight"), 1.0);
     assert_eq!(factor(2, "logit_scale"), 0.25);
+}
+
+#[test]
+fn muon_is_for_the_matrices_of_blocks() {
+    let sets = sets_of("altclip-hf");
+    let section = OptimSection { kind: OptimKind::Muon, ..OptimSection::default() };
+    let groups = groups(&sets, &section, &TowerSection::default(), &TowerSection::default());
+    let all: Vec<_> = sets.iter().zip(&groups).flat_map(|(set, groups)| set.names.iter().zip(groups)).collect();
+    let muon: Vec<_> = all.iter().filter(|(_, group)| group.orthogonal).map(|(name, _)| name.as_str()).collect();
+    for name in ["blocks.0.q.weight", "blocks.0.out.weight", "blocks.0.mlp.up.weight", "blocks.1.mlp.down.weight"] {
+        assert!(muon.contains(&name), "{name}");
+    }
+    assert!(muon.iter().all(|name| name.starts_with("blocks.") && !name.contains("norm")), "{muon:?}");
+    let optimiser = Optimiser::new(&section, &sets, groups.clone());
+    let moments = optimiser.moments.iter().flatten().zip(all);
+    assert!(moments.into_iter().all(|(moments, (_, group))| moments.square.is_empty() == (group.orthogonal || moments.mean.is_empty())));
 }

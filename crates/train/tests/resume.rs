@@ -166,6 +166,7 @@ fn states_that_lie_are_refused_and_never_a_panic() {
         ([&u64::MAX.to_le_bytes()[..], &good[8..]].concat(), ""),
         (with_header(&header.replacen("\"F32\"", "\"I32\"", 1)), "f32"),
         (with_header(&header.replacen("mean.text", "mean.test", 1)), "lacks `mean.text"),
+        (with_header(&header.replacen("square.text", "squire.text", 1)), "that this run has not, such as `squire.text"),
         (no_number, "holds NaN"),
     ] {
         std::fs::write(&tensors, bad).unwrap();

@@ -7,7 +7,7 @@ use hua::graph::DType;
 use hua::model::SaveOptions;
 
 use crate::session::Session;
-use crate::table::thousands;
+use hua::shown::thousands;
 
 /// Write a model in another layout of its family, or with other numbers
 ///

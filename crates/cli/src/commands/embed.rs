@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::complaint::Complaint;
 use crate::output::{About, Draft, Format, Growing, Kind, Writer, beside};
 use crate::session::{CutTexts, Session};
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Texts in memory at a time.
 const BATCH: usize = 64;

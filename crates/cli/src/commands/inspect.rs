@@ -8,7 +8,8 @@ use hua::{Embedder, hub};
 use serde::Serialize;
 
 use crate::session::Session;
-use crate::table::{Align, Table, thousands, with_prefix};
+use crate::table::{Align, Table, with_prefix};
+use hua::shown::thousands;
 
 /// Length of a usual text, tokens: what the cost of texts is told for, beside the longest.
 const USUAL_TEXT: usize = 16;

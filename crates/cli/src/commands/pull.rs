@@ -6,7 +6,7 @@ use hua::hub::{self, Progress};
 use crate::complaint::Complaint;
 use crate::progress::{Bar, Unit};
 use crate::session::Session;
-use crate::table::thousands;
+use hua::shown::thousands;
 
 /// Download a model from Hugging Face or ModelScope
 ///

@@ -6,13 +6,13 @@
 //! its own with `dir` and, where it can be told, `lang`, without which Chinese and Japanese get each other's glyphs.
 
 mod link;
-mod text;
 mod thumb;
 
 use std::fmt::Write;
 use std::path::Path;
 
-use self::text::{escaped, language};
+use hua::shown::{escaped, is_tag, language};
+
 use crate::sheet::{Asked, Band, Hit, visible};
 
 const STYLE: &str = include_str!("page.css");
@@ -117,7 +117,7 @@ fn card(page: &mut String, hit: &Hit, rank: usize, folder: &Path) {
         format_args!("<p class=\"name\" dir=\"ltr\" lang=\"\" title=\"{}\"><bdi dir=\"ltr\">{}</bdi></p>", escaped(&title), escaped(&name)),
     );
     for caption in hit.captions.iter().take(CAPTIONS) {
-        let known = caption.language.as_deref().filter(|language| text::is_tag(language));
+        let known = caption.language.as_deref().filter(|language| is_tag(language));
         let language = known.unwrap_or_else(|| language(&caption.text));
         put(page, format_args!("<p class=\"caption\" dir=\"auto\" lang=\"{language}\">{}</p>", escaped(&visible(&caption.text))));
     }

@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hua::image::Picture;
+use hua::shown::{escaped, language};
 use jpeg_encoder::{ColorType, Encoder};
 
-use super::text::{escaped, language};
 use crate::sheet::{thumbnail, visible};
 
 /// Of 100: artefacts cannot be seen at the size of a card.

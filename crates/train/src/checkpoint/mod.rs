@@ -3,8 +3,8 @@
 //! A run's folder has `last/` and `best/`. Each is a model that every program of its family loads, f32, and beside it:
 //!
 //! - `training_state.json` ([`State`]): how far the run is, where in the data, and by which recipe;
-//! - `training_state.safetensors`: the trained parameters (`value.SET.NAME`), AdamW's two means of each (`mean.`, `square.`), and the moving
-//!   average where there is one (`average.`). The parameters are there although the model has most of them, because it may hold their average,
+//! - `training_state.safetensors`: the trained parameters (`value.SET.NAME`), the optimiser's means of each (`mean.`, and AdamW's `square.`), and the
+//!   moving average where there is one (`average.`). The parameters are there although the model has most of them, because it may hold their average,
 //!   merged adapters or fewer of them. Frozen ones are not: the recipe says where they come from, and a digest in the state that they are
 //!   the same.
 //!
@@ -24,7 +24,7 @@ pub use state::{Best, State, differences};
 pub use tensors::Tensors;
 
 use crate::Result;
-use crate::optim::{AdamW, Average};
+use crate::optim::{Average, Optimiser};
 use crate::params::ParamSet;
 
 /// The folder of the newest checkpoint of a run.
@@ -42,7 +42,7 @@ pub struct Contents<'a> {
     /// The parameters that are trained further.
     pub sets: &'a [ParamSet],
     /// The optimiser.
-    pub optimiser: &'a AdamW,
+    pub optimiser: &'a Optimiser,
     /// Their moving average.
     pub average: Option<&'a Average>,
 }

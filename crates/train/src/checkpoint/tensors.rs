@@ -41,7 +41,7 @@ impl Tensors {
         let mut reader = Reader { path: &path, file: &file, used: BTreeSet::new() };
         let values = reader.all(VALUE, sets)?;
         let means = reader.all(MEAN, sets)?;
-        let squares = reader.all(SQUARE, sets)?;
+        let squares = reader.some(SQUARE, sets)?;
         let average = average.then(|| reader.all(AVERAGE, sets)).transpose()?;
         reader.finish()?;
         let pair =
@@ -58,7 +58,8 @@ pub(super) fn write(folder: &Path, contents: &Contents<'_>) -> Result<()> {
             let moments = &contents.optimiser.moments[s][i];
             let average = contents.average.map(|average| (AVERAGE, average.values[s][i].as_slice()));
             let of_all: [(&str, &[f32]); 3] = [(VALUE, &set.values[i]), (MEAN, &moments.mean), (SQUARE, &moments.square)];
-            for (what, values) in of_all.into_iter().chain(average) {
+            let kept = of_all.into_iter().filter(|(what, values)| *what != SQUARE || values.len() == set.values[i].len());
+            for (what, values) in kept.chain(average) {
                 let name = name(what, set, i);
                 plan.push(TensorPlan { name: name.clone(), dtype: DType::F32, shape: set.shapes[i].clone() });
                 numbers.insert(name, values);
@@ -89,6 +90,19 @@ impl Reader<'_> {
         let mut all = Vec::with_capacity(sets.len());
         for set in sets {
             let each = (0..set.len()).map(|i| if set.trained[i] { self.one(name(what, set, i), &set.shapes[i]) } else { Ok(vec![]) });
+            all.push(each.collect::<Result<_>>()?);
+        }
+        Ok(all)
+    }
+
+    /// As `all`, and empty where the file has none: the trainer knows whether its optimiser needs it.
+    fn some(&mut self, what: &str, sets: &[ParamSet]) -> Result<Vec<Vec<Vec<f32>>>> {
+        let mut all = Vec::with_capacity(sets.len());
+        for set in sets {
+            let there = |i: usize| set.trained[i] && self.file.shape(&name(what, set, i)).is_some();
+            let each: Vec<bool> = (0..set.len()).map(there).collect();
+            let each = each.into_iter().enumerate();
+            let each = each.map(|(i, there)| if there { self.one(name(what, set, i), &set.shapes[i]) } else { Ok(vec![]) });
             all.push(each.collect::<Result<_>>()?);
         }
         Ok(all)

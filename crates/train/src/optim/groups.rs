@@ -1,4 +1,4 @@
-//! Which parameters decay, and how fast each learns.
+//! Which parameters decay, how fast each learns, and by which rule.
 //!
 //! Upstream's rule (cn_clip's `training/main.py`) looks for `bn`, `ln`, `bias` and `logit_scale` in cn_clip's own names, wherever they stand
 //! in them: BERT's `LayerNorm.weight` has a capital L and decays, as do all embeddings and the gain of a ResNet's
@@ -6,7 +6,7 @@
 use hua_model::family;
 
 use crate::params::ParamSet;
-use crate::recipe::{NoDecay, OptimSection, TowerSection};
+use crate::recipe::{NoDecay, OptimKind, OptimSection, TowerSection};
 
 /// What the optimiser does with one parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Group {
     pub decays: bool,
     /// Its learning rate as a multiple of the base rate.
     pub lr_factor: f64,
+    /// Whether its updates are made orthogonal (Muon).
+    pub orthogonal: bool,
 }
 
 /// The groups of all parameters, `[set][parameter]`. A set called `image` or `text` is that tower; any other stands beside them.
@@ -36,7 +38,8 @@ pub fn groups(sets: &[ParamSet], optim: &OptimSection, image: &TowerSection, tex
                 None if is_logit(name) => optim.logit_scale_lr_factor,
                 None => 1.0,
             };
-            Group { decays: decays(optim.no_decay, set, name, shape), lr_factor }
+            let orthogonal = optim.kind == OptimKind::Muon && tower.is_some() && is_between_layers(name, shape);
+            Group { decays: decays(optim.no_decay, set, name, shape), lr_factor, orthogonal }
         };
         set.names.iter().zip(&set.shapes).map(group).collect()
     };
@@ -55,6 +58,11 @@ fn depth(name: &str) -> usize {
     } else {
         usize::MAX
     }
+}
+
+/// Whether it is a matrix from numbers to numbers within a block. Low-rank adapters are not: an orthogonal update would be far too large for them.
+fn is_between_layers(name: &str, shape: &[usize]) -> bool {
+    shape.len() == 2 && name.starts_with("blocks.") && name.ends_with(".weight") && !name.contains(".lora_")
 }
 
 fn is_logit(name: &str) -> bool {

@@ -23,7 +23,7 @@ pub use data::DataSection;
 pub use eval::EvalSection;
 pub use loss::{ContrastKind, Fit, ImageDistill, LossSection, TextDistill};
 pub use model::{Lora, ModelSection, TowerSection, Trained};
-pub use optim::{NoDecay, OptimSection};
+pub use optim::{NoDecay, OptimKind, OptimSection};
 pub use schedule::{Decay, ScheduleSection};
 pub use train::{TrainPrecision, TrainSection};
 
@@ -46,7 +46,7 @@ pub struct Recipe {
     /// What is made small.
     #[serde(default)]
     pub loss: LossSection,
-    /// AdamW.
+    /// The optimiser.
     #[serde(default)]
     pub optim: OptimSection,
     /// How long, and the learning rate over that time.

@@ -1,16 +1,21 @@
-//! `[optim]`: AdamW (Loshchilov & Hutter, arXiv 1711.05101).
+//! `[optim]`: AdamW (Loshchilov & Hutter, arXiv 1711.05101), and Muon for the matrices of blocks.
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::recipe::check::{positive, share};
 
-/// AdamW and what belongs to it.
+/// The optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimSection {
+    /// `"adamw"`, or `"muon"`: the matrices of blocks by Muon, which learns from random weights in fewer steps, all else by AdamW.
+    /// Default `"adamw"`.
+    pub kind: OptimKind,
     /// Base learning rate, its peak. If absent, one that suits the start and the batch ([`crate::optim::suitable_lr`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
+    /// Decay of the mean of gradients of Muon, 0 to below 1. Default 0.95.
+    pub momentum: f64,
     /// Decay of the mean of gradients, 0 to below 1. Default 0.9.
     pub beta1: f64,
     /// Decay of the mean of their squares, 0 to below 1. Default 0.98, as CLIP's for transformers.
@@ -36,7 +41,9 @@ pub struct OptimSection {
 impl Default for OptimSection {
     fn default() -> Self {
         Self {
+            kind: OptimKind::AdamW,
             lr: None,
+            momentum: 0.95,
             beta1: 0.9,
             beta2: 0.98,
             eps: 1e-6,
@@ -56,6 +63,7 @@ impl OptimSection {
         if let Some(lr) = self.lr {
             positive("optim.lr", lr)?;
         }
+        share("optim.momentum", self.momentum, 0.0..1.0)?;
         share("optim.beta1", self.beta1, 0.0..1.0)?;
         share("optim.beta2", self.beta2, 0.0..1.0)?;
         positive("optim.eps", self.eps)?;
@@ -65,6 +73,17 @@ impl OptimSection {
         share("optim.most_logit_scale", self.most_logit_scale, self.least_logit_scale..f32::INFINITY)?;
         share("optim.ema", self.ema, 0.0..1.0)
     }
+}
+
+/// Which rule changes the parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimKind {
+    /// AdamW, all of them.
+    #[default]
+    AdamW,
+    /// Muon the matrices of blocks, AdamW the others.
+    Muon,
 }
 
 /// Which parameters do not decay.

@@ -18,7 +18,7 @@ use hua_kernels::Cores;
 
 use crate::checkpoint::{BEST, LAST, Lock, State, find, read};
 use crate::observe::{Event, Observer};
-use crate::optim::{AdamW, Average, Group, Norm, groups, norm, scale};
+use crate::optim::{Average, Norm, Optimiser, groups, norm, scale};
 use crate::params::{Grads, ParamSet};
 use crate::recipe::Recipe;
 use crate::schedule::Schedule;
@@ -35,8 +35,7 @@ pub struct Trainer<T: Task> {
     /// Where checkpoints go; none without.
     run: Option<(PathBuf, Lock)>,
     schedule: Schedule,
-    groups: Vec<Vec<Group>>,
-    optimiser: AdamW,
+    optimiser: Optimiser,
     average: Option<Average>,
     grads: Grads,
     state: State,
@@ -97,6 +96,18 @@ impl<T: Task> Trainer<T> {
             }
         }
         this.optimiser.updates = this.state.updates.clone();
+        if !tensors
+            .moments
+            .iter()
+            .flatten()
+            .zip(this.optimiser.moments.iter().flatten())
+            .all(|(read, own)| read.square.len() == own.square.len())
+        {
+            return Err(Error::State {
+                path: folder,
+                reason: "its optimiser remembers other parameters than the recipe's does".to_owned(),
+            });
+        }
         this.optimiser.moments = tensors.moments;
         if let (Some(average), Some(values)) = (&mut this.average, tensors.average) {
             average.updates = this.state.average_updates.unwrap_or(0);
@@ -113,8 +124,7 @@ impl<T: Task> Trainer<T> {
         let sets = task.params();
         Self {
             schedule: Schedule::new(&recipe.schedule, recipe.base_lr(), task.steps_per_epoch()),
-            groups: groups(sets, &recipe.optim, &recipe.image, &recipe.text),
-            optimiser: AdamW::new(&recipe.optim, sets),
+            optimiser: Optimiser::new(&recipe.optim, sets, groups(sets, &recipe.optim, &recipe.image, &recipe.text)),
             average: (recipe.optim.ema > 0.0).then(|| Average::new(recipe.optim.ema, sets)),
             grads: Grads::zeros(sets),
             recipe: recipe.clone(),
@@ -253,14 +263,14 @@ impl<T: Task> Trainer<T> {
         if !loss.is_finite() {
             return Err((f64::NAN, "loss".to_owned()));
         }
-        let Self { task, recipe, cores, groups, optimiser, average, grads, state, .. } = self;
+        let Self { task, recipe, cores, optimiser, average, grads, state, .. } = self;
         let mut work = || {
             let norm = match norm(task.params(), grads) {
                 Norm::Finite(norm) => norm,
                 Norm::NotFinite(of) => return Err((f64::INFINITY, format!("gradient of `{of}`"))),
             };
             scale(grads, norm, recipe.optim.clip);
-            optimiser.update(task.params_mut(), grads, groups, lr);
+            optimiser.update(task.params_mut(), grads, lr);
             clamp_logit_scale(task.params_mut(), recipe);
             if let Some(average) = average {
                 average.update(task.params());

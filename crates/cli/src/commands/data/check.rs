@@ -8,7 +8,8 @@ use hua::datasets::{Checked, ScanOptions, Severity, check};
 use crate::commands::index::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, counted, thousands};
+use crate::table::{Align, Table, counted};
+use hua::shown::thousands;
 
 /// Check a data set before training on it
 ///

@@ -11,7 +11,8 @@ use crate::commands::index::lists::Lists;
 use crate::complaint::Complaint;
 use crate::output::{Draft, beside};
 use crate::session::Session;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Write a data set in another form
 ///

@@ -8,7 +8,8 @@ use hua::datasets::{Distribution, LanguageStats, ScanOptions, Stats, stats};
 use crate::commands::index::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, thousands, with_prefix};
+use crate::table::{Align, Table, with_prefix};
+use hua::shown::thousands;
 
 /// Show what is in a data set: pictures, captions, languages, lengths, sizes
 ///

@@ -9,7 +9,8 @@ use super::Answer;
 use super::retrieval::{Data, score};
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, thousands};
+use crate::table::{Align, Table};
+use hua::shown::thousands;
 
 /// The name of the built-in model here.
 const BUILT_IN: &str = "built-in";

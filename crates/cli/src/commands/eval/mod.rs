@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, counted, thousands};
+use crate::table::{Align, Table, counted};
+use hua::shown::thousands;
 
 /// Score a model on a data set
 ///
@@ -97,6 +98,24 @@ impl ListColumns {
     fn options(self, captions: Vec<String>) -> Options {
         let columns = Columns { path: self.path_column, bytes: self.bytes_column, captions };
         Options { columns, ..Options::default() }
+    }
+}
+
+/// How tables that list pictures with their classes are read.
+#[derive(Args)]
+#[command(next_help_heading = "Lists and archives")]
+struct LabelColumns {
+    /// The column of tables that holds the classes, if its name does not tell
+    #[arg(long, value_name = "NAME")]
+    label_column: Option<String>,
+    #[command(flatten)]
+    columns: ListColumns,
+}
+
+impl LabelColumns {
+    /// How tables are read, and which column holds the classes.
+    fn options(self) -> (Options, Option<String>) {
+        (self.columns.options(vec![]), self.label_column)
     }
 }
 

@@ -7,7 +7,7 @@ use hua::evaluate::{Kind, LabelledSource, probe};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Answer, Form, ListColumns};
+use super::{Answer, Form, LabelColumns};
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::counted;
@@ -40,11 +40,8 @@ pub struct Arguments {
     /// The penalty of the linear probe (scikit-learn's 1 / C), instead of choosing it
     #[arg(long, value_name = "X", conflicts_with = "knn")]
     penalty: Option<f64>,
-    /// The column of tables that holds the classes, if its name does not tell
-    #[arg(long, value_name = "NAME", help_heading = "Lists and archives")]
-    label_column: Option<String>,
     #[command(flatten)]
-    columns: ListColumns,
+    columns: LabelColumns,
     #[command(flatten)]
     answer: Answer,
 }
@@ -58,7 +55,7 @@ struct Report<'a> {
 }
 
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
-    let Arguments { train, test, val, knn, penalty, label_column, columns, answer } = arguments;
+    let Arguments { train, test, val, knn, penalty, columns, answer } = arguments;
     for sources in [&train, &test, &val].into_iter().filter(|sources| !sources.is_empty()) {
         super::first(sources)?;
     }
@@ -70,8 +67,8 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
         None => Kind::Linear(penalty),
     };
     let embedder = session.embedder()?;
-    let options = columns.options(vec![]);
-    let source = |paths| LabelledSource { paths, options: &options, column: label_column.as_deref() };
+    let (options, column) = columns.options();
+    let source = |paths| LabelledSource { paths, options: &options, column: column.as_deref() };
     let (train, validation) = (source(&train), (!val.is_empty()).then(|| source(&val)));
     let bar = session.bar();
     let found = probe(&embedder, [&train, &source(&test)], validation.as_ref(), kind, &answer.bootstrap(), &bar)?;

@@ -11,7 +11,8 @@ use hua::evaluate::{Recalls, Results, Retrieval, RetrievalReport, RetrievalSourc
 use super::{Answer, Form, ListColumns, compare, range};
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, thousands};
+use crate::table::{Align, Table};
+use hua::shown::thousands;
 
 /// Recalls of finding pictures by texts and texts by pictures
 ///

@@ -9,7 +9,7 @@ use hua::evaluate::elevater::Submission;
 use hua::evaluate::{ClassSet, LabelledSource, Wanted, zeroshot};
 use serde::Serialize;
 
-use super::{Answer, Form, ListColumns};
+use super::{Answer, Form, LabelColumns};
 use crate::complaint::Complaint;
 use crate::session::Session;
 
@@ -43,9 +43,6 @@ pub struct Arguments {
     /// The language of the names: hua's own templates of this language (ar en es fr it ja ko ru zh), unless others are named
     #[arg(long, value_name = "LANG")]
     language: Option<String>,
-    /// The column of tables that holds the classes, if its name does not tell
-    #[arg(long, value_name = "NAME", help_heading = "Lists and archives")]
-    label_column: Option<String>,
     /// Write the probabilities for ELEVATER's leaderboard here
     #[arg(long, value_name = "FILE")]
     elevater: Option<PathBuf>,
@@ -53,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "elevater")]
     index: Option<PathBuf>,
     #[command(flatten)]
-    columns: ListColumns,
+    columns: LabelColumns,
     #[command(flatten)]
     answer: Answer,
 }
@@ -69,7 +66,7 @@ struct Report<'a> {
 }
 
 pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
-    let Arguments { sources, classes, templates, language, label_column, elevater, index, columns, answer } = arguments;
+    let Arguments { sources, classes, templates, language, elevater, index, columns, answer } = arguments;
     let path = super::first(&sources)?;
     let words = words(classes.as_deref(), &templates, language)?;
     if words.templates.is_empty() {
@@ -77,8 +74,8 @@ pub fn run(arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     }
     let order = index.as_deref().map(order).transpose()?;
     let embedder = session.embedder()?;
-    let options = columns.options(vec![]);
-    let source = LabelledSource { paths: &sources, options: &options, column: label_column.as_deref() };
+    let (options, column) = columns.options();
+    let source = LabelledSource { paths: &sources, options: &options, column: column.as_deref() };
     let bar = session.bar();
     let found = zeroshot(&embedder, &source, &words.classes, &words.templates, &answer.bootstrap(), &bar)?;
     drop(bar);

@@ -8,7 +8,8 @@ use super::open;
 use crate::complaint::Complaint;
 use crate::printer::printable;
 use crate::session::Session;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Check that a library is whole
 ///

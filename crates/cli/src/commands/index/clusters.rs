@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::dups::live;
 use super::open;
 use crate::session::Session;
-use crate::table::{Align, Table, counted, thousands};
+use crate::table::{Align, Table, counted};
+use hua::shown::thousands;
 
 /// Group pictures by what they show
 ///

@@ -7,7 +7,7 @@ use hua::index::Writer;
 
 use super::info::size;
 use crate::session::Session;
-use crate::table::thousands;
+use hua::shown::thousands;
 
 /// Free the room of what was deleted
 ///

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::open;
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, counted, thousands};
+use crate::table::{Align, Table, counted};
+use hua::shown::thousands;
 
 /// Find pictures that are nearly the same
 ///

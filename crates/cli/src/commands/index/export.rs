@@ -10,7 +10,8 @@ use hua::index::{Filter, SpaceState};
 use super::open;
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Write a library in the format of another program
 ///

@@ -9,7 +9,8 @@ use super::export::{format, formats};
 use super::ingest::Stored;
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Take in vectors that other programs made
 ///

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::open;
 use crate::session::Session;
-use crate::table::{Align, Table, thousands};
+use crate::table::{Align, Table};
+use hua::shown::thousands;
 
 /// Show what is in a library
 ///

@@ -11,7 +11,8 @@ use super::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::stop;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 #[derive(Args)]
 #[group(id = "ingest")]

@@ -10,7 +10,7 @@ use super::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::stop;
-use crate::table::thousands;
+use hua::shown::thousands;
 
 /// Give a library another model
 ///

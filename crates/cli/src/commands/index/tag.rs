@@ -14,7 +14,8 @@ use super::open;
 use crate::commands::classify::lines;
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{Align, Table, thousands};
+use crate::table::{Align, Table};
+use hua::shown::thousands;
 
 /// Write tags that fit the pictures
 ///

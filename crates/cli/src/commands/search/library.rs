@@ -13,7 +13,7 @@ use super::show::{Answer, Hit, More, Outputs, Shown};
 use super::{How, nothing, warn_uncalibrated};
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::thousands;
+use hua::shown::thousands;
 
 /// Which items of a library are meant, and what else it understands.
 #[derive(Args)]

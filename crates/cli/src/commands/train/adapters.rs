@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::complaint::Complaint;
 use crate::session::Session;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Write low-rank adapters into the model they belong to
 ///

@@ -15,7 +15,8 @@ use super::watch::Watch;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::stop;
-use crate::table::{counted, thousands};
+use crate::table::counted;
+use hua::shown::thousands;
 
 /// Run a recipe
 ///
@@ -53,6 +54,10 @@ pub struct Arguments {
 
 pub fn run(kind: Kind, arguments: Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { recipe: path, output, resume, mut sets, time_limit, log_every, json } = arguments;
+    if session.settings.compat {
+        // Upstream's optimiser; what `--set` says goes before.
+        sets.splice(0..0, ["optim.no_decay=cn_clip", "optim.clip=0"].map(str::to_owned));
+    }
     sets.extend(time_limit.map(|minutes| format!("train.time_limit_minutes={minutes:?}")));
     sets.extend(precision(session)?.map(|precision| format!("train.precision={precision}")));
     if !resume && is_used(&output) {

@@ -8,7 +8,7 @@ use hua_train::{Event, Observer};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::printer::Printer;
-use crate::table::thousands;
+use hua::shown::thousands;
 
 /// Warnings that are told one by one; more are counted.
 const TOLD: u64 = 10;

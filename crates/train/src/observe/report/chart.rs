@@ -4,7 +4,9 @@
 //! of them, so that a spike stays visible; numbers that are not finite are gaps. Each curve carries its points in attributes, from which
 //! the page's script reads the values under the pointer; without the script the picture is the same.
 
-use super::html::{escaped, put};
+use hua::shown::escaped;
+
+use super::html::put;
 
 /// One curve.
 pub struct Series {

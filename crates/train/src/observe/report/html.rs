@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hua::shown::{escaped, is_tag, language};
 use hua_image::{DecodeOptions, Filter, Picture};
 
 /// Bytes up to which a picture stands in the report as it is.
@@ -16,49 +17,10 @@ pub fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
     page.write_fmt(text).expect("a string takes everything");
 }
 
-/// `text` as it may stand in an element and in an attribute between double quotes; control characters and marks of direction, which could
-/// make a text look like another, are left out.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
-            control if control.is_control() && control != '\n' => {}
-            other => out.push(other),
-        }
-    }
-    out
-}
-
 /// A text of the data in an element that isolates its direction, with its language: the one that is known, else what the script tells.
-pub fn text(text: &str, language: Option<&str>) -> String {
-    let known = language.filter(|tag| is_tag(tag));
-    format!("<bdi dir=\"auto\" lang=\"{}\">{}</bdi>", known.unwrap_or_else(|| script_language(text)), escaped(text))
-}
-
-/// The language that the script of `text` tells; empty (unknown) where many languages share it. Without one, Chinese and Japanese get each
-/// other's glyphs.
-fn script_language(text: &str) -> &'static str {
-    let mut han = false;
-    for character in text.chars() {
-        match character {
-            '\u{3041}'..='\u{30ff}' => return "ja",
-            '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7a3}' => return "ko",
-            '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{323af}' => han = true,
-            _ => {}
-        }
-    }
-    if han { "zh" } else { "" }
-}
-
-/// Whether `tag` looks like a language tag (BCP 47), which needs no escaping.
-fn is_tag(tag: &str) -> bool {
-    (2..=35).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+pub fn text(text: &str, known: Option<&str>) -> String {
+    let known = known.filter(|tag| is_tag(tag));
+    format!("<bdi dir=\"auto\" lang=\"{}\">{}</bdi>", known.unwrap_or_else(|| language(text)), escaped(text))
 }
 
 /// An address that is the picture itself: a small PNG or JPEG as it is, others made small. None for what is no picture.
@@ -84,13 +46,6 @@ pub fn picture(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_html_gives_a_meaning_survives_the_escaping() {
-        let text: String = (0..0x2100).filter_map(char::from_u32).collect();
-        assert!(!escaped(&text).contains(['<', '>', '"', '\'', '\u{202e}', '\0', '\u{7f}']));
-        assert_eq!(escaped("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
-    }
 
     #[test]
     fn a_known_language_is_named_and_a_hostile_one_is_not() {

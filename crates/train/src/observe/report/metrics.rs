@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::precise;
-use super::html::{escaped, put};
+use hua::shown::escaped;
+
+use super::html::put;
 use crate::observe::history::{Evaluated, Points};
 
 /// Metrics that differ in the language alone, over the run.

@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use hua::shown::{escaped, thousands};
+
 use self::chart::{Chart, Series, precise};
-use self::html::{escaped, put, text};
+use self::html::{put, text};
 use self::metrics::Group;
 use super::history::{History, Points};
 use crate::trainer::{Example, Finish};
@@ -80,8 +82,8 @@ fn head(page: &mut String, name: &str, kind: &str, history: &History) {
         format_args!(
             "<p>{}, {state}; {} of {} parameters trained ({trained:.1} %)</p>\n",
             escaped(kind),
-            grouped(history.trained),
-            grouped(history.parameters)
+            thousands(history.trained),
+            thousands(history.parameters)
         ),
     );
     let done = 100.0 * history.step as f64 / history.total_steps.max(1) as f64;
@@ -89,20 +91,20 @@ fn head(page: &mut String, name: &str, kind: &str, history: &History) {
     let mut tile = |name: &str, value: String, note: String| {
         put(page, format_args!("<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>\n"));
     };
-    tile("step", grouped(history.step), format!("of {}", grouped(history.total_steps)));
+    tile("step", thousands(history.step), format!("of {}", thousands(history.total_steps)));
     if let Some((best, last)) = history.best().zip(history.evaluations.last()) {
         let value = |headline: Option<f64>| headline.map_or_else(|| "none".to_owned(), |value| format!("{value:.2}"));
-        tile("best headline", value(best.headline), format!("at step {}; {} at the last", grouped(best.step), value(last.headline)));
+        tile("best headline", value(best.headline), format!("at step {}; {} at the last", thousands(best.step), value(last.headline)));
     }
     if let (Some((_, first)), Some((_, last))) = (history.loss.first(), history.loss.last()) {
         tile("loss", precise(*last), format!("from {}", precise(*first)));
     }
     if history.seconds > 0.0 {
-        tile("speed", format!("{}/s", precise(history.items as f64 / history.seconds)), format!("{} items", grouped(history.items)));
+        tile("speed", format!("{}/s", precise(history.items as f64 / history.seconds)), format!("{} items", thousands(history.items)));
         let waited = mean(&history.waiting);
         tile("time", duration(history.seconds), format!("{waited:.1} % of a step waits for data"));
     }
-    tile("skipped steps", grouped(history.skipped.len() as u64), format!("{} warnings", grouped(warnings(history))));
+    tile("skipped steps", thousands(history.skipped.len() as u64), format!("{} warnings", thousands(warnings(history))));
     page.push_str("</dl>\n</header>\n");
 }
 
@@ -160,9 +162,9 @@ fn alike(parts: &BTreeMap<String, Points>) -> Vec<(String, Vec<String>)> {
 fn evaluations(page: &mut String, history: &History) {
     let (Some(first), Some(best), Some(last)) = (history.evaluations.first(), history.best(), history.evaluations.last()) else { return };
     page.push_str("<section>\n<h2>Held-out set <small>differences to the first evaluation</small></h2>\n");
-    metrics::table(page, &format!("Best, step {}", grouped(best.step)), best, first);
+    metrics::table(page, &format!("Best, step {}", thousands(best.step)), best, first);
     if last.step != best.step {
-        metrics::table(page, &format!("Last, step {}", grouped(last.step)), last, first);
+        metrics::table(page, &format!("Last, step {}", thousands(last.step)), last, first);
     }
     page.push_str("</section>\n");
 }
@@ -206,14 +208,14 @@ fn trouble(page: &mut String, history: &History) {
     page.push_str("<section>\n<h2>Warnings</h2>\n<div class=\"scroll\"><table class=\"words\">\n<thead><tr><th>steps</th><th>times</th><th>what</th></tr></thead>\n<tbody>\n");
     for (message, warned) in &history.warnings {
         let steps = if warned.first == warned.last {
-            grouped(warned.first)
+            thousands(warned.first)
         } else {
-            format!("{} to {}", grouped(warned.first), grouped(warned.last))
+            format!("{} to {}", thousands(warned.first), thousands(warned.last))
         };
-        put(page, format_args!("<tr><td>{steps}</td><td>{}</td><td>{}</td></tr>\n", grouped(warned.times), text(message, Some("en"))));
+        put(page, format_args!("<tr><td>{steps}</td><td>{}</td><td>{}</td></tr>\n", thousands(warned.times), text(message, Some("en"))));
     }
     if history.more_warnings > 0 {
-        put(page, format_args!("<tr><td></td><td>{}</td><td>other warnings</td></tr>\n", grouped(history.more_warnings)));
+        put(page, format_args!("<tr><td></td><td>{}</td><td>other warnings</td></tr>\n", thousands(history.more_warnings)));
     }
     page.push_str("</tbody>\n</table></div>\n</section>\n");
 }
@@ -250,19 +252,6 @@ fn warnings(history: &History) -> u64 {
 
 fn mean(points: &Points) -> f64 {
     points.iter().map(|(_, value)| value).sum::<f64>() / points.len().max(1) as f64
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1 h 5 min`, `5 min 12 s`, `12 s`.

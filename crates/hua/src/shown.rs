@@ -1,6 +1,7 @@
-//! Text of users in HTML: escaped, and its language as far as the script tells it.
+//! How texts of users and numbers are shown on pages and in tables.
 
-/// `text` as it may stand in an element and in an attribute between double quotes.
+/// `text` as it may stand in HTML, in an element and in an attribute between double quotes; control characters and marks of direction, which
+/// could make a text look like another, are left out.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for character in text.chars() {
@@ -10,14 +11,17 @@ pub fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            control if control.is_control() && control != '\n' => {}
             other => out.push(other),
         }
     }
     out
 }
 
-/// The language that the script of `text` tells, as `lang` takes it; empty (unknown) where many languages share the script. Kana is
-/// Japanese and hangul Korean wherever they stand; Han alone is taken as Chinese, though a Japanese word may have no kana.
+/// The language that the script of `text` tells, as `lang` takes it; empty (unknown) where many languages share the script. Without one,
+/// Chinese and Japanese get each other's glyphs. Kana is Japanese and hangul Korean wherever they stand; Han alone is taken as Chinese,
+/// though a Japanese word may have no kana.
 pub fn language(text: &str) -> &'static str {
     let mut han = false;
     for character in text.chars() {
@@ -36,14 +40,27 @@ pub fn is_tag(tag: &str) -> bool {
     (2..=35).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
+/// `1234567` as `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nothing_that_html_gives_a_meaning_survives_the_escaping() {
-        let text: String = (0..0x500).filter_map(char::from_u32).collect();
-        assert!(!escaped(&text).contains(['<', '>', '"', '\'']));
+        let text: String = (0..0x2100).filter_map(char::from_u32).collect();
+        assert!(!escaped(&text).contains(['<', '>', '"', '\'', '\u{202e}', '\0', '\u{7f}']));
         assert_eq!(escaped("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
     }
 
@@ -51,5 +68,10 @@ mod tests {
     fn the_script_tells_chinese_japanese_and_korean_and_nothing_else() {
         let languages = ["海边的日落", "日没の海", "ﾈｺ", "바다 日沒", "غروب", "sunset", ""].map(language);
         assert_eq!(languages, ["zh", "ja", "ja", "ko", "", "", ""]);
+    }
+
+    #[test]
+    fn digits_stand_in_threes() {
+        assert_eq!([0, 12, 999, 1000, 123_456, 1_234_567].map(thousands), ["0", "12", "999", "1,000", "123,456", "1,234,567"]);
     }
 }
