@@ -1,7 +1,7 @@
 """Makes what the default model's recipes start from: a tokenizer, a model at its start, and the teachers' vectors.
 
     pip install -r requirements.txt
-    python prepare.py DATA OUT          # DATA: the folder of emoji-9l; about ten minutes on two cores
+    python prepare.py DATA OUT          # DATA: the folder of emoji-9l; about half an hour on two cores
 
 Only the split `train` of the data is read. What it writes into OUT:
 
@@ -9,7 +9,8 @@ Only the split `train` of the data is read. What it writes into OUT:
   and common words of the nine languages need; its token table begins as the text teacher's, in 256 principal directions; all else is random.
 * `texts.tsv`, `texts.safetensors`, `texts.txt`: what the text tower learns in `text.toml`, and the vector that each text should get.
   Names and keyword lists of a concept, in whatever language, should get the concept's vector; common words (from `wordfreq`,
-  CC-BY-SA-4.0) keep the teacher's own, so that the tower knows words beyond the training list.
+  CC-BY-SA-4.0) and single keywords keep the teacher's own, so that the tower knows words beyond the training list; a few words
+  beside each other get the sum of theirs.
 * `images.safetensors`, `images.txt`: what the image tower should say of the training pictures, by the names that hua gives them.
 
 Vectors of texts are two teachers' side by side, each less the mean of its language (a language's vectors are nearer to each other than
