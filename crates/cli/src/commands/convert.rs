@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use hua::graph::DType;
 use hua::model::SaveOptions;
+use hua::shown::thousands;
 
 use crate::session::Session;
-use hua::shown::thousands;
 
 /// Write a model in another layout of its family, or with other numbers
 ///

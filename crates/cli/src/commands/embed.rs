@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use hua::shown::thousands;
 use hua::{Embedder, Failure, PictureTimes};
 use serde::Serialize;
 
@@ -12,7 +13,6 @@ use crate::complaint::Complaint;
 use crate::output::{About, Draft, Format, Growing, Kind, Writer, beside};
 use crate::session::{CutTexts, Session};
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Texts in memory at a time.
 const BATCH: usize = 64;

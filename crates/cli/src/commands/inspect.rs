@@ -4,12 +4,12 @@ use clap::Args;
 use hua::graph::Graph;
 use hua::image::{Geometry, Preprocess};
 use hua::model::{ImageTower, Preset, TextTower, TokenizerKind, preset, presets};
+use hua::shown::thousands;
 use hua::{Embedder, hub};
 use serde::Serialize;
 
 use crate::session::Session;
 use crate::table::{Align, Table, with_prefix};
-use hua::shown::thousands;
 
 /// Length of a usual text, tokens: what the cost of texts is told for, beside the longest.
 const USUAL_TEXT: usize = 16;

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use hua::hub::{self, Progress};
+use hua::shown::thousands;
 
 use crate::complaint::Complaint;
 use crate::progress::{Bar, Unit};
 use crate::session::Session;
-use hua::shown::thousands;
 
 /// Download a model from Hugging Face or ModelScope
 ///

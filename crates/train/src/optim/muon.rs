@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The last factor makes an update as large as AdamW's usually are, so that both can share one learning rate (Moonshot AI, arXiv 2502.16982).
-//! It learns from random weights in about two thirds of AdamW's steps. It is for matrices between layers only: tables, biases and gains
+//! It is for matrices between layers only: tables, biases and gains
 //! of norms are AdamW's.
 use hua_kernels::{Cores, Isa};
 

@@ -8,7 +8,7 @@ use crate::recipe::check::{positive, share};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimSection {
-    /// `"adamw"`, or `"muon"`: the matrices of blocks by Muon, which learns from random weights in fewer steps, all else by AdamW.
+    /// `"adamw"`, or `"muon"`: the matrices of blocks by Muon, all else by AdamW.
     /// Default `"adamw"`.
     pub kind: OptimKind,
     /// Base learning rate, its peak. If absent, one that suits the start and the batch ([`crate::optim::suitable_lr`]).

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hua::datasets::{Checked, ScanOptions, Severity, check};
+use hua::shown::thousands;
 
 use crate::commands::index::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table, counted};
-use hua::shown::thousands;
 
 /// Check a data set before training on it
 ///

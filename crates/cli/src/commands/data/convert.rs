@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use hua::data::{Failure, Pictures, Target, WriteOptions};
 use hua::datasets::convert;
+use hua::shown::thousands;
 
 use crate::commands::index::lists::Lists;
 use crate::complaint::Complaint;
 use crate::output::{Draft, beside};
 use crate::session::Session;
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Write a data set in another form
 ///

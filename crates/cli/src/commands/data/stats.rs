@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hua::datasets::{Distribution, LanguageStats, ScanOptions, Stats, stats};
+use hua::shown::thousands;
 
 use crate::commands::index::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table, with_prefix};
-use hua::shown::thousands;
 
 /// Show what is in a data set: pictures, captions, languages, lengths, sizes
 ///

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use hua::Embedder;
 use hua::evaluate::{Comparison, Difference, Flip, Interval, Results, compare};
+use hua::shown::thousands;
 
 use super::Answer;
 use super::retrieval::{Data, score};
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table};
-use hua::shown::thousands;
 
 /// The name of the built-in model here.
 const BUILT_IN: &str = "built-in";

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use hua::data::{Columns, Options};
 use hua::evaluate::{Bootstrap, ClassificationReport, FigureIntervals, Interval, clip_benchmark};
+use hua::shown::thousands;
 use serde_json::{Map, Value};
 
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table, counted};
-use hua::shown::thousands;
 
 /// Score a model on a data set
 ///

@@ -7,12 +7,12 @@ use anyhow::Context;
 use clap::Args;
 use hua::Embedder;
 use hua::evaluate::{Recalls, Results, Retrieval, RetrievalReport, RetrievalSource, chinese_clip, clip_benchmark, retrieve};
+use hua::shown::thousands;
 
 use super::{Answer, Form, ListColumns, compare, range};
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table};
-use hua::shown::thousands;
 
 /// Recalls of finding pictures by texts and texts by pictures
 ///

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use hua::shown::thousands;
 
 use super::open;
 use crate::complaint::Complaint;
 use crate::printer::printable;
 use crate::session::Session;
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Check that a library is whole
 ///

@@ -6,13 +6,13 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use hua::Error;
 use hua::query::{ClusterOptions, clusters, cores};
+use hua::shown::thousands;
 use serde::Serialize;
 
 use super::dups::live;
 use super::open;
 use crate::session::Session;
 use crate::table::{Align, Table, counted};
-use hua::shown::thousands;
 
 /// Group pictures by what they show
 ///

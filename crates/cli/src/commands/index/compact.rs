@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hua::index::Writer;
+use hua::shown::thousands;
 
 use super::info::size;
 use crate::session::Session;
-use hua::shown::thousands;
 
 /// Free the room of what was deleted
 ///

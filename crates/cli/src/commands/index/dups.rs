@@ -6,13 +6,13 @@ use clap::Args;
 use hua::Error;
 use hua::index::{Filter, Reader, SpaceId};
 use hua::query::{DuplicateOptions, SUGGESTED_COSINE, cores, duplicates};
+use hua::shown::thousands;
 use serde::Serialize;
 
 use super::open;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table, counted};
-use hua::shown::thousands;
 
 /// Find pictures that are nearly the same
 ///

@@ -6,12 +6,12 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use hua::exchange::{ExportOptions, Format, export};
 use hua::index::{Filter, SpaceState};
+use hua::shown::thousands;
 
 use super::open;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Write a library in the format of another program
 ///

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hua::exchange::{ImportOptions, import};
+use hua::shown::thousands;
 
 use super::export::{format, formats};
 use super::ingest::Stored;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Take in vectors that other programs made
 ///

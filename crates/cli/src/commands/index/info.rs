@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hua::index::{SpaceState, Stats};
+use hua::shown::thousands;
 use serde::Serialize;
 
 use super::open;
 use crate::session::Session;
 use crate::table::{Align, Table};
-use hua::shown::thousands;
 
 /// Show what is in a library
 ///

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use hua::index::StoredType;
 use hua::library::{IngestOptions, Ingested, Watched, ingest, watch};
+use hua::shown::thousands;
 use serde::Serialize;
 
 use super::lists::Lists;
@@ -12,7 +13,6 @@ use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::stop;
 use crate::table::counted;
-use hua::shown::thousands;
 
 #[derive(Args)]
 #[group(id = "ingest")]

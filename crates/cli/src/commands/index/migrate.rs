@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hua::library::{MigrateOptions, migrate};
+use hua::shown::thousands;
 
 use super::ingest::Stored;
 use super::lists::Lists;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::stop;
-use hua::shown::thousands;
 
 /// Give a library another model
 ///

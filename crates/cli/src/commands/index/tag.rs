@@ -8,6 +8,7 @@ use hua::Error;
 use hua::index::Writer;
 use hua::library::live_space;
 use hua::query::{Calibration, SUGGESTED_LEVEL, TagOptions, cores, tag};
+use hua::shown::thousands;
 use serde::Serialize;
 
 use super::open;
@@ -15,7 +16,6 @@ use crate::commands::classify::lines;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::{Align, Table};
-use hua::shown::thousands;
 
 /// Write tags that fit the pictures
 ///

@@ -6,6 +6,7 @@ use clap::Args;
 use hua::index::{Filter, Reader};
 use hua::library::live_space;
 use hua::query::{Asking, Calibration, Found, LibraryItems, cores, near};
+use hua::shown::thousands;
 use hua::{Embedder, Error};
 
 use super::queries::{Typed, needs_library};
@@ -13,7 +14,6 @@ use super::show::{Answer, Hit, More, Outputs, Shown};
 use super::{How, nothing, warn_uncalibrated};
 use crate::complaint::Complaint;
 use crate::session::Session;
-use hua::shown::thousands;
 
 /// Which items of a library are meant, and what else it understands.
 #[derive(Args)]

@@ -6,6 +6,7 @@ use clap::Args;
 use hua::Embedder;
 use hua::graph::DType;
 use hua::model::{Model, SaveOptions};
+use hua::shown::thousands;
 use hua_train::lora::{self, Adapter};
 use hua_train::tasks::BUILT_IN;
 use serde_json::Value;
@@ -13,7 +14,6 @@ use serde_json::Value;
 use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Write low-rank adapters into the model they belong to
 ///

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use hua::PrecisionChoice;
 use hua::exec::Precision;
+use hua::shown::thousands;
 use hua_train::observe::RunFiles;
 use hua_train::recipe::Kind;
 use hua_train::tasks::TrainOptions;
@@ -16,7 +17,6 @@ use crate::complaint::Complaint;
 use crate::session::Session;
 use crate::stop;
 use crate::table::counted;
-use hua::shown::thousands;
 
 /// Run a recipe
 ///

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hua::shown::thousands;
 use hua_train::observe::metrics::Line;
 use hua_train::{Event, Observer};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::printer::Printer;
-use hua::shown::thousands;
 
 /// Warnings that are told one by one; more are counted.
 const TOLD: u64 = 10;
