@@ -56,6 +56,20 @@ fn a_run_tells_its_steps_and_leaves_a_model() {
 }
 
 #[test]
+fn compat_trains_with_upstreams_decay_and_without_clipping_unless_a_key_is_set() {
+    let place = place();
+    let keys = |run: &str, more: &[&str]| {
+        place.hua(&[&["train", "finetune", "recipe.toml", "-o", run, "--set", "schedule.steps=1"], more].concat()).ok();
+        let recipe: toml::Table = place.read(&format!("{run}/recipe.toml")).parse().unwrap();
+        let optim = &recipe["optim"];
+        (optim["no_decay"].as_str().unwrap().to_owned(), optim["clip"].as_float().unwrap())
+    };
+    assert_eq!(keys("plain", &[]), ("standard".to_owned(), 1.0));
+    assert_eq!(keys("compat", &["--compat"]), ("cn_clip".to_owned(), 0.0));
+    assert_eq!(keys("both", &["--compat", "--set", "optim.clip=2.0"]), ("cn_clip".to_owned(), 2.0));
+}
+
+#[test]
 fn what_cannot_be_run_is_refused_with_a_hint() {
     let place = place();
     let refused = |arguments: &[&str]| place.hua(&[&["train"], arguments].concat()).failed();
