@@ -67,6 +67,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, session: &Session) -> anyhow::Result<()> {
+    if session.settings.threads > 0 {
+        // Training and evaluation share some of their work among rayon's own threads, beside those of the executors.
+        rayon::ThreadPoolBuilder::new().num_threads(session.settings.threads).build_global()?;
+    }
     match command {
         Command::Bench(arguments) => bench::run(arguments, session),
         Command::Classify(arguments) => classify::run(arguments, session),

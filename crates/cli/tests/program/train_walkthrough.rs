@@ -74,6 +74,8 @@ fn every_command_of_the_tutorial_runs() {
         lines.filter(|line| line["event"] == "step").map(|line| line["step"].as_u64().unwrap()).collect()
     };
     assert_eq!(steps("slow"), [1, 2]);
+    // What shall not change is part of the loss.
+    assert!(place.read("run/metrics.jsonl").contains("\"text_distill\":"));
     // Merging and taking out again are written models.
     assert!(place.path("merged/model.safetensors").exists() && place.path("unmerged/model.safetensors").exists());
 }

@@ -34,9 +34,9 @@ pub(super) struct Matrix<'a> {
     pub(super) decay: f64,
 }
 
-pub(super) fn advance(matrix: Matrix<'_>) {
+pub(super) fn advance(isa: Isa, matrix: Matrix<'_>) {
     // Matrices are shared among threads, and each is one thread's: the bits do not depend on how many there are.
-    let Ok(cores) = Cores::new(1, Isa::best()) else { unreachable!("one thread is the caller's own") };
+    let Ok(cores) = Cores::new(1, isa) else { unreachable!("one thread is the caller's own") };
     let Matrix { values, grads, means, columns, momentum, lr, decay } = matrix;
     let (towards, ahead) = ((1.0 - momentum) as f32, momentum as f32);
     let look = means.iter_mut().zip(grads).map(|(m, &g)| {

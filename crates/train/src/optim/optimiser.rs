@@ -1,4 +1,5 @@
 //! All parameters' updates, each by its group's rule, and what is remembered of their gradients.
+use hua_kernels::Isa;
 use rayon::prelude::*;
 
 use super::{Group, PIECE, adamw, muon};
@@ -19,6 +20,8 @@ pub struct Moments {
 pub struct Optimiser {
     section: OptimSection,
     groups: Vec<Vec<Group>>,
+    /// The instruction set of Muon's products; the best that the machine has, if nothing else is said.
+    pub isa: Isa,
     /// Updates made of each set; skipped steps are none, nor are those in which the set had no gradients.
     pub updates: Vec<u64>,
     /// `[set][parameter]`.
@@ -40,7 +43,7 @@ impl Optimiser {
         };
         let of = |(set, groups): (&ParamSet, &Vec<Group>)| set.values.iter().zip(&set.trained).zip(groups).map(zeros).collect();
         let moments = sets.iter().zip(&groups).map(of).collect();
-        Self { section: section.clone(), groups, updates: vec![0; sets.len()], moments }
+        Self { section: section.clone(), groups, isa: Isa::best(), updates: vec![0; sets.len()], moments }
     }
 
     /// Changes `sets` along `grads`, with `lr` as the base rate. A parameter whose gradient is empty, because
@@ -71,9 +74,10 @@ impl Optimiser {
                 );
             }
         }
+        let isa = self.isa;
         work.into_par_iter().with_max_len(1).for_each(|work| match work {
             Work::AdamW(piece) => adamw::advance(piece),
-            Work::Muon(matrix) => muon::advance(matrix),
+            Work::Muon(matrix) => muon::advance(isa, matrix),
         });
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hua::{DeviceKind, Embedder, OpenOptions};
 use hua_exec::{Cpu, Precision, Reference, Trainable};
-use hua_kernels::{Cores, Isa};
 use hua_model::{Model, Tower};
 
 use super::contrastive::{Contrastive, ImageTargets, Parts};
@@ -27,7 +26,6 @@ pub(super) struct Builder<'a> {
     recipe: &'a Recipe,
     embedder: Embedder,
     device: Box<dyn Trainable>,
-    cores: Cores,
     cache: PathBuf,
     threads: usize,
     /// What people should know.
@@ -45,10 +43,8 @@ impl<'a> Builder<'a> {
             DeviceKind::Cpu => Box::new(Cpu { threads, precision, ..Cpu::default() }),
             DeviceKind::Reference => Box::new(Reference),
         };
-        let isa = Isa::chosen().map_err(hua_exec::ExecError::from)?;
-        let cores = Cores::new(threads, isa).map_err(hua_exec::ExecError::from)?;
         let cache = options.cache.clone().unwrap_or_else(|| run.join("vectors"));
-        Ok(Self { recipe, embedder: embedder(recipe, threads)?, device, cores, cache, threads, told: vec![] })
+        Ok(Self { recipe, embedder: embedder(recipe, threads)?, device, cache, threads, told: vec![] })
     }
 
     fn encoder(&self, side: Side, output: &str) -> Result<(Encoder, ParamSet)> {
@@ -136,7 +132,7 @@ impl<'a> Builder<'a> {
             options,
             loss: recipe.loss.clone(),
             held,
-            cores: self.own_cores()?,
+            cores: super::cores(self.threads)?,
             cache: self.cache.clone(),
             image_distill,
             text_distill,
@@ -177,14 +173,15 @@ impl<'a> Builder<'a> {
             sets: vec![text_set, extra],
             distiller,
             held,
-            cores: self.own_cores()?,
+            cores: super::cores(self.threads)?,
             keep_adapters: keeps(&recipe.text),
             base: base(recipe),
         })
     }
 
     fn distiller(&mut self, section: &TextDistill, items: TextItems, width: usize, extra: &mut ParamSet) -> Result<TextDistiller> {
-        let teacher = TextTeacher::new(section, self.recipe.model.teacher.as_deref(), &self.cache, self.threads, self.own_cores()?)?;
+        let teacher =
+            TextTeacher::new(section, self.recipe.model.teacher.as_deref(), &self.cache, self.threads, super::cores(self.threads)?)?;
         let batch = if section.batch == 0 { self.recipe.train.batch } else { section.batch };
         let tokenizer = self.embedder.tokenizer().clone();
         let place = (batch, self.recipe.train.seed);
@@ -227,10 +224,6 @@ impl<'a> Builder<'a> {
 
     fn pictures(&self, set: &Arc<PairSet>) -> Pictures {
         Pictures::new(Arc::clone(set), *self.embedder.preprocess(), hua_image::DecodeOptions::default(), &Default::default())
-    }
-
-    fn own_cores(&self) -> Result<Cores> {
-        Ok(Cores::new(self.threads, self.cores.isa()).map_err(hua_exec::ExecError::from)?)
     }
 }
 

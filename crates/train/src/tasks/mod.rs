@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hua::DeviceKind;
+use hua_exec::ExecError;
 use hua_kernels::{Cores, Isa};
 
 pub use contrastive::Contrastive;
@@ -66,8 +67,13 @@ pub fn train(recipe: &Recipe, run: &Path, options: &TrainOptions, mut observer: 
         true => Trainer::resume(task, recipe, run, observer)?,
         false => Trainer::new(task, recipe, Some(run), observer)?,
     };
-    let cores = Cores::new(options.threads, Isa::best()).map_err(hua_exec::ExecError::from)?;
-    trainer.on(cores).run(&options.stop)
+    trainer.on(cores(options.threads)?).run(&options.stop)
+}
+
+/// Threads that compute with the instructions that `HUA_ISA` names, or the best.
+fn cores(threads: usize) -> Result<Cores> {
+    let isa = Isa::chosen().map_err(ExecError::from)?;
+    Ok(Cores::new(threads, isa).map_err(ExecError::from)?)
 }
 
 /// The task of a recipe, and what should be told of its data.

@@ -141,7 +141,8 @@ impl<T: Task> Trainer<T> {
 
     /// With an optimiser that works on these threads. The bits do not depend on them.
     #[must_use]
-    pub fn on(self, cores: Cores) -> Self {
+    pub fn on(mut self, cores: Cores) -> Self {
+        self.optimiser.isa = cores.isa();
         Self { cores: Some(cores), ..self }
     }
 
