@@ -149,4 +149,8 @@ fn the_recipes_of_the_program_are_listed_and_printed() {
     assert!(recipe.contains("kind = \"finetune\"") && recipe.contains("lora"), "{recipe}");
     let none = place.hua(&["train", "recipes", "lora"]).failed();
     assert!(none.starts_with("exit code 2") && none.contains("`finetune-lora`"), "{none}");
+    // The example of the help is a recipe that can be read; its data is not here.
+    let keys = ["--set", "data.train=[\"my-pairs.csv\"]", "--set", "loss.text_distill.texts=[\"queries.tsv\"]"];
+    let no_data = place.hua(&[&["train", "finetune", "finetune-lora", "-o", "run"], &keys[..]].concat()).failed();
+    assert!(no_data.contains("my-pairs.csv"), "{no_data}");
 }

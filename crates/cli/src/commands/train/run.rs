@@ -26,7 +26,7 @@ use crate::table::counted;
 Examples:
   hua train finetune recipe.toml -o run
   hua train finetune recipe.toml -o run --resume
-  hua train finetune finetune-lora -o run --set data.train=my-pairs.csv --set optim.lr=1e-4
+  hua train finetune finetune-lora -o run --set 'data.train=[\"my-pairs.csv\"]' --set 'loss.text_distill.texts=[\"queries.tsv\"]'
   hua train contrastive recipe.toml -o run --time-limit 2h --json > events.jsonl")]
 pub struct Arguments {
     /// The recipe: a TOML file, or the name of one of `hua train recipes`; with `--resume`, that of the run if none is given
