@@ -68,8 +68,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command, session: &Session) -> anyhow::Result<()> {
     if session.settings.threads > 0 {
-        // Training and evaluation share some of their work among rayon's own threads, beside those of the executors.
-        rayon::ThreadPoolBuilder::new().num_threads(session.settings.threads).build_global()?;
+        // Training and evaluation share some of their work among rayon's own threads, beside those of the executors; never more than it
+        // would take by itself, so that the executors are the ones to refuse too many.
+        let threads = session.settings.threads.min(std::thread::available_parallelism().map_or(1, usize::from));
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     }
     match command {
         Command::Bench(arguments) => bench::run(arguments, session),

@@ -21,7 +21,7 @@ pub struct Optimiser {
     section: OptimSection,
     groups: Vec<Vec<Group>>,
     /// The instruction set of Muon's products; the best that the machine has, if nothing else is said.
-    pub isa: Isa,
+    pub(crate) isa: Isa,
     /// Updates made of each set; skipped steps are none, nor are those in which the set had no gradients.
     pub updates: Vec<u64>,
     /// `[set][parameter]`.

@@ -139,7 +139,7 @@ impl<T: Task> Trainer<T> {
         }
     }
 
-    /// With an optimiser that works on these threads. The bits do not depend on them.
+    /// With an optimiser that works on these threads, and with their instructions. The bits do not depend on them.
     #[must_use]
     pub fn on(mut self, cores: Cores) -> Self {
         self.optimiser.isa = cores.isa();
