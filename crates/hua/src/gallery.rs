@@ -1,7 +1,7 @@
 //! The pictures and the model that hua carries: 1,638 emoji in Microsoft's Fluent 3D style with their names in nine languages, and a small
 //! model that knows them, so that the first command of a fresh build answers.
 //!
-//! Both come from the folders `data/emoji-9l` and `models/emoji-9l-bootstrap` of the repository, where their licences stand beside them.
+//! Both come from the folders `data/emoji-9l` and `models/hua-emoji-9l` of the repository, where their licences stand beside them.
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -11,16 +11,16 @@ static IMAGES: &str = include_str!("../../../data/emoji-9l/valid_imgs.tsv");
 static TEXTS: &str = include_str!("../../../data/emoji-9l/valid_texts.jsonl");
 
 /// The name of the built-in model.
-pub const EMBEDDED_MODEL: &str = "emoji-9l-bootstrap";
+pub const EMBEDDED_MODEL: &str = "hua-emoji-9l";
 
 /// The built-in model's files by name, as a model folder has them.
 pub(crate) static MODEL_FILES: [(&str, &[u8]); 6] = [
-    ("config.json", include_bytes!("../../../models/emoji-9l-bootstrap/config.json")),
-    ("model.safetensors", include_bytes!("../../../models/emoji-9l-bootstrap/model.safetensors")),
-    ("preprocessor_config.json", include_bytes!("../../../models/emoji-9l-bootstrap/preprocessor_config.json")),
-    ("special_tokens_map.json", include_bytes!("../../../models/emoji-9l-bootstrap/special_tokens_map.json")),
-    ("tokenizer.json", include_bytes!("../../../models/emoji-9l-bootstrap/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../../../models/emoji-9l-bootstrap/tokenizer_config.json")),
+    ("config.json", include_bytes!("../../../models/hua-emoji-9l/config.json")),
+    ("model.safetensors", include_bytes!("../../../models/hua-emoji-9l/model.safetensors")),
+    ("preprocessor_config.json", include_bytes!("../../../models/hua-emoji-9l/preprocessor_config.json")),
+    ("special_tokens_map.json", include_bytes!("../../../models/hua-emoji-9l/special_tokens_map.json")),
+    ("tokenizer.json", include_bytes!("../../../models/hua-emoji-9l/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../../models/hua-emoji-9l/tokenizer_config.json")),
 ];
 
 /// One picture of the gallery.

@@ -1,4 +1,4 @@
-//! The built-in model against what the reference code recorded of it: `models/emoji-9l-bootstrap`.
+//! The built-in model against what the reference code recorded of it: `models/hua-emoji-9l`.
 use std::path::{Path, PathBuf};
 
 use hua::evaluate::{self, LanguageScores, Recalls};
@@ -26,19 +26,19 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 #[test]
 fn it_is_the_model_of_the_repository_and_has_its_sizes() {
     let built_in = embedder();
-    let folder = Embedder::open(&root("models/emoji-9l-bootstrap").to_string_lossy()).unwrap();
+    let folder = Embedder::open(&root("models/hua-emoji-9l").to_string_lossy()).unwrap();
     assert_eq!(built_in.fingerprint(), folder.fingerprint());
-    assert_eq!(built_in.model().parameter_count(), 9_148_161);
+    assert_eq!(built_in.model().parameter_count(), 9_434_625);
     assert_eq!((built_in.width(), built_in.spec().context_length), (256, 64));
-    let recorded = json("models/emoji-9l-bootstrap/reference.json")["logit_scale_exp"].as_f64().unwrap();
+    let recorded = json("models/hua-emoji-9l/reference.json")["logit_scale_exp"].as_f64().unwrap();
     assert!((f64::from(built_in.logit_scale()) - recorded).abs() < 1e-4);
 }
 
 #[test]
 fn embeddings_equal_the_reference_codes() {
     let embedder = embedder();
-    let reference = json("models/emoji-9l-bootstrap/reference.json");
-    let recorded = Checkpoint::open(&root("models/emoji-9l-bootstrap/reference_embeddings.safetensors")).unwrap();
+    let reference = json("models/hua-emoji-9l/reference.json");
+    let recorded = Checkpoint::open(&root("models/hua-emoji-9l/reference_embeddings.safetensors")).unwrap();
     let rows = |name: &str| recorded.tensor(name).unwrap().to_f32().unwrap().into_owned();
 
     let texts: Vec<&str> = reference["texts"].as_array().unwrap().iter().map(|t| t["text"].as_str().unwrap()).collect();
@@ -72,7 +72,7 @@ fn picture(embedder: &Embedder, id: &str) -> hua::image::Picture {
 #[test]
 fn retrieval_scores_are_the_recorded_ones_in_every_language_and_direction() {
     let embedder = embedder();
-    let metrics = json("models/emoji-9l-bootstrap/metrics.json");
+    let metrics = json("models/hua-emoji-9l/metrics.json");
     for split in ["valid", "dev", "test"] {
         let report = evaluate::retrieval(&embedder, &root("data/emoji-9l"), split, &NoProgress).unwrap();
         let recorded = &metrics[split]["all"];

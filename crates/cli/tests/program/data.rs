@@ -291,7 +291,7 @@ fn what_is_in_a_data_set_is_counted_by_language() {
       1  1  ████████████
       2  2  ████████████████████████
     ");
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/emoji-9l-bootstrap");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/hua-emoji-9l");
     let stats: Value =
         serde_json::from_str(&place.hua(&["data", "stats", "toy", "--json", "--model", model.to_str().unwrap()]).ok()).unwrap();
     assert_eq!((&stats["pictures"], &stats["languages"]["zh"]["captions"]), (&json!(3), &json!(2)));

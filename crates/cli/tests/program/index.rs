@@ -48,13 +48,13 @@ fn a_folder_becomes_a_library_and_the_library_follows_it() {
     assert_snapshot!(place.told(&["index", "-o", "library"]), @"pictures: 1 new, 1 renamed, 1 gone, 1 as they were, 1 that failed before (`--retry` tries them again) in `library`");
     let info = place.info();
     assert_eq!((&info["items"], &info["errors"]), (&3.into(), &1.into()));
-    assert_eq!(info["spaces"][0]["space"]["spec"]["name"], "emoji-9l-bootstrap");
+    assert_eq!(info["spaces"][0]["space"]["spec"]["name"], "hua-emoji-9l");
     assert!(info["sources"][0].as_str().unwrap().ends_with("photos"));
     let errors = place.hua(&["index", "errors", "library", "--json"]).json_lines();
     assert!(errors.len() == 1 && errors[0]["path"].as_str().unwrap().ends_with("photos/bad.jpg"), "{errors:?}");
     assert!(place.hua(&["index", "errors", "library"]).ok().contains("not a picture"));
     let table = place.hua(&["index", "info", "library"]).ok();
-    assert!(table.contains("emoji-9l-bootstrap") && table.contains("photos"), "{table}");
+    assert!(table.contains("hua-emoji-9l") && table.contains("photos"), "{table}");
     assert_eq!(place.hua(&["index", "check", "library"]).ok(), "");
     assert_eq!(place.hua(&["index", "compact", "library", "--json"]).json_lines()[0]["rows"], 1);
     assert_eq!(place.info()["items"], 3);
@@ -97,7 +97,7 @@ fn another_model_is_refused_and_a_migration_lets_it_in() {
     place.photos(3);
     place.hua(&["index", "photos", "-o", "library"]).ok();
     let refused = place.told(&["index", "photos", "-o", "library", "--compat"]);
-    assert!(refused.contains("error: the library `library` has vectors of model `emoji-9l-bootstrap`"), "{refused}");
+    assert!(refused.contains("error: the library `library` has vectors of model `hua-emoji-9l`"), "{refused}");
     assert!(
         refused
             .contains("hint: use the built-in model (no `--model`), or give it the other model with `hua index migrate library --compat`")

@@ -8,22 +8,22 @@ use crate::Place;
 #[test]
 fn the_built_in_model_is_described() {
     assert_snapshot!(Place::new().hua(&["inspect"]).ok(), @"
-    model         emoji-9l-bootstrap
+    model         hua-emoji-9l
     family        altclip
     files         hugging-face
     image tower   ViT, 64×64 pixels, patches of 8, 6 layers, width 192, 3 heads
-    text tower    BERT, 4 layers, width 256, 4 heads
+    text tower    BERT, 3 layers, width 256, 4 heads
     embedding     256 numbers
     longest text  64 tokens
-    parameters    9,148,161 (image 2,768,640, text 6,379,520, scale 1)
+    parameters    9,434,625 (image 2,768,640, text 6,665,984, scale 1)
     one picture   369 MFLOP
-    one text      104 MFLOP of 16 tokens, 428 MFLOP of 64
-    weights       18.3 MB
+    one text      78.5 MFLOP of 16 tokens, 323 MFLOP of 64
+    weights       18.9 MB
     pictures      shorter side to 64 (bicubic), then the middle 64×64, mean 0.481 0.458 0.408, deviation 0.269 0.261 0.276
-    tokenizer     SentencePiece unigram, 11,996 ids
+    tokenizer     SentencePiece unigram, 16,200 ids
     text outputs  last_hidden_state, projection_state, embedding
-    scale         25.59
-    fingerprint   6a1f3fa2f669d87a6268b4cf68e38c325a1bcc38d6302c4f4b672014c52a775a
+    scale         35.60
+    fingerprint   c939736b68bf024c7dd27ded87db6eb748b73e68ea2b433e9d6e01228340c865
     ");
 }
 

@@ -41,7 +41,7 @@ fn data_goes_to_stdout_and_talk_to_stderr() {
     let place = photos();
     let run = place.hua(&["search", "photos", "红色"]);
     assert_snapshot!(run.stderr, @"
-    the built-in model `emoji-9l-bootstrap` answers; name another with `--model NAME-OR-PATH` or HUA_MODEL
+    the built-in model `hua-emoji-9l` answers; name another with `--model NAME-OR-PATH` or HUA_MODEL
     `photos` exists, so it is searched in; `--` before it makes it a query
     warning: left out `photos/page.jpg`: not a picture: the content looks like HTML; wanted JPEG, PNG, WebP, GIF, BMP or TIFF
     3 pictures in `photos`

@@ -313,7 +313,7 @@ fn another_model_is_refused_with_both_names_and_what_to_do() {
     for (embedder, name) in [(&golden, "chinese-clip-hf"), (other(), "compat")] {
         let error = ingest(&place.library(), embedder, &[place.photos()], &IngestOptions::new(&stop), &NoProgress).unwrap_err();
         let told = error.to_string();
-        assert!(told.contains("emoji-9l-bootstrap") && told.contains(name), "{told}");
+        assert!(told.contains("hua-emoji-9l") && told.contains(name), "{told}");
         assert!(error.hint().unwrap().contains("hua index migrate"), "{:?}", error.hint());
     }
 }

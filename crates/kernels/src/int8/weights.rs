@@ -8,7 +8,7 @@
 //! What it costs: relative error (root of the sum of squares, in %) of weights rounded so, and of products with inputs rounded
 //! as `inputs.rs` does, from a normal distribution, or from Student's with three degrees of freedom:
 //!
-//! | | normal weights, 768 long | 3072 long | Student's with five degrees, 768 long | `models/emoji-9l-bootstrap` |
+//! | | normal weights, 768 long | 3072 long | Student's with five degrees, 768 long | the first built-in model |
 //! | --- | --- | --- | --- | --- |
 //! | no bound but ±127 (VNNI alone) | 0.78 · 1.06 · 1.87 | 0.85 · 1.15 · 2.94 | 1.48 · 1.62 · 2.61 | 0.57 · 0.86 · 1.47 |
 //! | **groups of 8** | 1.36 · 1.56 · 2.18 | 1.53 · 1.72 · 3.22 | 1.83 · 1.95 · 2.81 | 1.18 · 1.35 · 1.80 |
