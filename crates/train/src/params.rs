@@ -6,6 +6,10 @@ use std::borrow::Cow;
 
 use hua_graph::{Tensor, TensorError};
 use hua_model::Tower;
+use rayon::prelude::*;
+
+/// Numbers that one thread sets at a time.
+const PIECE: usize = 1 << 18;
 
 /// Parameters that belong together: a tower's in the order of its graph, or what stands beside the towers.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,9 +96,7 @@ impl Grads {
 
     /// Sets all to zero.
     pub fn clear(&mut self) {
-        for values in self.0.iter_mut().flatten() {
-            values.fill(0.0);
-        }
+        self.0.par_iter_mut().flatten().for_each(|values| values.par_chunks_mut(PIECE).for_each(|piece| piece.fill(0.0)));
     }
 
     /// A set's.

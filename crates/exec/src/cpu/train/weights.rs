@@ -131,7 +131,7 @@ impl Weights {
         for (i, (vector, &given)) in self.vectors.iter_mut().zip(params).enumerate() {
             if new[i] && !self.matrices.contains_key(&i) {
                 vector.resize(given.len(), 0.0);
-                vector.copy_from_slice(given);
+                cores.each_rows(vector, 1, |first, piece| piece.copy_from_slice(&given[first..][..piece.len()]));
             }
         }
         for (&param, matrix) in self.matrices.iter_mut().filter(|(param, _)| new[**param]) {
