@@ -2,7 +2,7 @@
 //!
 //! `train_step BATCH [--precision f32|bf16] [--threads N] [--recompute]` makes a step for each line of its input and answers each with a line of
 //! JSON: the loss, the seconds, and the most memory so far. A step is what the trainer does with a batch that is there: both towers forward, the
-//! symmetric InfoNCE (Radford et al., 2021), both towers backward, and AdamW (Loshchilov and Hutter, 2019) on every parameter. Towers:
+//! symmetric InfoNCE (Radford et al., 2021), both towers backward, and AdamW (Loshchilov and Hutter, 2019) on every parameter, without clipping. Towers:
 //! ViT-Ti/16 at 128 x 128 pixels, and a BERT of 4 layers of width 256 with 12,000 tokens; texts have 6 to 18 tokens, 12 on average.
 //! Weights and batch are random.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for measuring")]
