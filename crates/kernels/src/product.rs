@@ -97,11 +97,15 @@ struct Task {
     panels: (usize, usize),
 }
 
-/// How a product is cut into tasks: blocks of rows, as equal as whole tiles allow, and for several threads a few pieces of the panels.
+/// How a product is cut into tasks: blocks of rows, as equal as whole tiles allow and as many for each thread, and if they are few, a few pieces of
+/// the panels.
 struct Tasks<'a> {
     parts: &'a [Part<'a>],
     rows: usize,
-    row_step: usize,
+    /// Rows of a tile, and tiles of all rows.
+    tile: usize,
+    tiles: usize,
+    blocks: usize,
     panel_step: usize,
     /// Pieces of the panels of all parts.
     pieces: usize,
@@ -109,27 +113,31 @@ struct Tasks<'a> {
 
 impl<'a> Tasks<'a> {
     fn new(cores: &Cores, precision: Precision, rows: usize, parts: &'a [Part<'a>]) -> Self {
-        let row_step = rows.div_ceil(rows.div_ceil(ROWS).max(1)).next_multiple_of(cores.isa().run(TileRows(precision))).max(1);
+        let (tile, threads) = (cores.isa().run(TileRows(precision)), cores.threads());
+        let tiles = rows.div_ceil(tile);
+        let least = tiles.div_ceil(ROWS.div_ceil(tile));
+        let blocks = if least > threads { least.next_multiple_of(threads).min(tiles) } else { least };
         let panels: usize = parts.iter().map(|part| part.weight.layout().panels()).sum();
-        let pieces = if cores.threads() > 1 { (4 * cores.threads()).div_ceil(rows.div_ceil(row_step).max(1)) } else { 1 };
+        let pieces = if threads > 1 { (4 * threads).div_ceil(blocks.max(1)) } else { 1 };
         let panel_step = panels.div_ceil(pieces).max(1);
         let pieces = parts.iter().map(|part| part.weight.layout().panels().div_ceil(panel_step)).sum();
-        Self { parts, rows, row_step, panel_step, pieces }
+        Self { parts, rows, tile, tiles, blocks, panel_step, pieces }
     }
 
     fn count(&self) -> usize {
-        self.rows.div_ceil(self.row_step) * self.pieces
+        self.blocks * self.pieces
     }
 
     /// Task `i`: pieces of one block of rows follow one another.
     fn get(&self, i: usize) -> Task {
-        let (m, mut piece, mut offset) = (i / self.pieces * self.row_step, i % self.pieces, 0);
+        let (block, mut piece, mut offset) = (i / self.pieces, i % self.pieces, 0);
+        let [first, end] = [block, block + 1].map(|block| self.rows.min(self.tiles * block / self.blocks * self.tile));
         for (part, layout) in self.parts.iter().map(|part| part.weight.layout()).enumerate() {
             let pieces = layout.panels().div_ceil(self.panel_step);
             if piece < pieces {
                 let n = piece * self.panel_step;
-                let (rows, panels) = ((m, self.rows.min(m + self.row_step)), (n, layout.panels().min(n + self.panel_step)));
-                return Task { part, offset, rows, panels };
+                let panels = (n, layout.panels().min(n + self.panel_step));
+                return Task { part, offset, rows: (first, end), panels };
             }
             (piece, offset) = (piece - pieces, offset + layout.out());
         }

@@ -1,39 +1,63 @@
-//! The memory of training: buffers that go back to a pool when nobody holds them, so that a step allocates what the step before did not have.
+//! The memory of training: buffers that go back to a pool when nobody holds them, so that a step allocates next to nothing that the step before
+//! had not: fresh memory costs a fault for each of its pages.
 //!
-//! A buffer is never zeroed: whoever takes one writes all of it. When a size is wanted that is not there, as many free numbers are given back
-//! to the system first, so that the pool never holds much more than was in use at once.
+//! A buffer is never zeroed: whoever takes one writes all of it. Sizes differ, so that the pool has to hold somewhat more than is in use at once;
+//! beyond a quarter more, what was not wanted for longest goes back to the system.
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hua_kernels::AlignedBytes;
 
-/// Free buffers.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    free: Mutex<Vec<AlignedBytes>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Free buffers, the last that was given back at the end; and their bytes.
+    free: Vec<AlignedBytes>,
+    idle: usize,
+    /// Bytes in use, and the most that ever were.
+    used: usize,
+    most: usize,
 }
 
 impl Pool {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A buffer of `len` numbers, whatever they are.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        let bytes = len * size_of::<f32>();
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.state().take(len * size_of::<f32>());
+        Buffer { memory, len, pool: self.clone() }
+    }
+}
+
+impl State {
+    fn take(&mut self, bytes: usize) -> AlignedBytes {
         // One that is a little too large will do.
         let fits = |have: usize| have >= bytes && have <= bytes + bytes / 4 + PAGE;
-        let best = free.iter().enumerate().filter(|(_, have)| fits(have.len())).min_by_key(|(_, have)| have.len()).map(|(i, _)| i);
-        let memory = if let Some(best) = best {
-            free.swap_remove(best)
-        } else {
-            let mut released = 0;
-            while released < bytes {
-                let Some(last) = (0..free.len()).max_by_key(|&i| free[i].len()) else { break };
-                released += free.swap_remove(last).len();
-            }
-            drop(free);
-            // Texts differ in length: a size that is rounded up fits the next batch too.
-            AlignedBytes::new((bytes + bytes / 16).next_multiple_of(PAGE))
-        };
-        Buffer { memory, len, pool: self.clone() }
+        let best = self.free.iter().enumerate().filter(|(_, have)| fits(have.len())).min_by_key(|(_, have)| have.len()).map(|(i, _)| i);
+        // Texts differ in length: a size that is rounded up fits the next batch too.
+        let size = best.map_or((bytes + bytes / 16).next_multiple_of(PAGE), |best| self.free[best].len());
+        self.used += size;
+        self.most = self.most.max(self.used);
+        if let Some(best) = best {
+            self.idle -= size;
+            return self.free.remove(best);
+        }
+        while self.used + self.idle > self.most + self.most / 4 && !self.free.is_empty() {
+            self.idle -= self.free.remove(0).len();
+        }
+        AlignedBytes::new(size)
+    }
+
+    fn give_back(&mut self, memory: AlignedBytes) {
+        self.used -= memory.len();
+        self.idle += memory.len();
+        self.free.push(memory);
     }
 }
 
@@ -66,7 +90,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         if !memory.is_empty() {
-            self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+            self.pool.state().give_back(memory);
         }
     }
 }
@@ -78,7 +102,7 @@ mod tests {
     #[test]
     fn what_was_given_back_is_taken_again_and_what_fits_nobody_is_let_go() {
         let pool = Arc::new(Pool::default());
-        let free = || pool.free.lock().unwrap().len();
+        let free = || pool.state().free.len();
         let mut buffer = pool.take(5000);
         buffer.fill(7.0);
         assert_eq!(buffer.len(), 5000);
@@ -90,6 +114,14 @@ mod tests {
         drop(pool.take(10));
         assert_eq!(free(), 1);
         let large = pool.take(1 << 20);
-        assert_eq!((large.len(), free()), (1 << 20, 0));
+        assert_eq!((large.len(), free()), (1 << 20, 1));
+        drop(large);
+        // Many of another size: the large one was not wanted for longest, and goes.
+        let many: Vec<Buffer> = (0..40).map(|_| pool.take(1 << 15)).collect();
+        let state = pool.state();
+        assert!(state.free.is_empty() && state.used + state.idle <= state.most + state.most / 4, "{state:?}");
+        drop(state);
+        drop(many);
+        assert_eq!((free(), pool.state().used), (40, 2 * pool.take(5000).memory.len()));
     }
 }
