@@ -291,16 +291,7 @@ impl Block<'_> {
         let rows_of = |tile: usize| least + usize::from(tile < more);
 
         let prepared = room(&mut scratch.prepared, rows * row_bytes);
-        if scratch.of != Some((id, first)) {
-            let mut row = 0;
-            for tile in 0..tiles {
-                // SAFETY: the caller's promise; there is room for all rows.
-                unsafe { F::prepare(x.as_ptr().add((first + row) * inner), inner, rows_of(tile), cuts, prepared.add(row * row_bytes)) };
-                row += rows_of(tile);
-            }
-            scratch.of = Some((id, first));
-        }
-
+        let fresh = scratch.of.replace((id, first)) != Some((id, first));
         let group = if rows <= FEW { 1 } else { GROUP };
         let sums = room(&mut scratch.sums, group * rows * panel_width * 4).cast::<f32>();
         let weights = part.weight.bytes().as_ptr();
@@ -323,17 +314,24 @@ impl Block<'_> {
                         // SAFETY: the caller's promise; the rows were prepared, the panel is one of the weight's, and there is room for the
                         // group's sums.
                         unsafe {
-                            let (x, panel) = (prepared.add(row * row_bytes), weights.add(p * panel_bytes));
+                            let (prepared, panel) = (prepared.add(row * row_bytes), weights.add(p * panel_bytes));
                             let sums = sums.add(((p - n) * rows + row) * panel_width);
-                            let ahead = ahead.wrapping_add(tile * (cut_bytes / tiles) / 64 * 64);
+                            let (mut ahead, mut step) = (ahead.wrapping_add(tile * (cut_bytes / tiles) / 64 * 64), 64usize.div_ceil(tiles));
+                            if fresh && p == task.panels.0 && cut == 0 {
+                                // Rows are prepared when the first panel comes to them, and those after them are asked for meanwhile.
+                                let from = x.as_ptr().add((first + row) * inner);
+                                F::prepare(from, inner, count, cuts, prepared);
+                                ahead = from.wrapping_add(count * inner).cast();
+                                step = (count * inner * 4).div_ceil(cut_bytes / 64);
+                            }
                             let to = Place { out, at: (first + row) * width + task.offset + column, width, rows: count, columns };
                             let last = cut + 1 == cuts.count;
                             if last {
                                 to.fetch::<S>(epilogue);
                             }
-                            by_rows::<S, F>(count, x, panel, inner, cuts, cut, sums, ahead, 64usize.div_ceil(tiles));
+                            by_rows::<S, F>(count, prepared, panel, inner, cuts, cut, sums, ahead, step);
                             if last {
-                                F::scale(x, panel, inner, cuts, count, sums);
+                                F::scale(prepared, panel, inner, cuts, count, sums);
                                 to.finish::<S>(sums, part.bias.map(|bias| &bias[column..column + columns]), epilogue);
                             }
                         }

@@ -2,7 +2,7 @@
 //!
 //! A task has some rows of dW and some of its columns, and takes all rows of dy and x, a piece of them at a time: of x it copies panels of two
 //! registers, of dy tiles of as many columns as a tile of dW has rows, each row after the other, so that a tile reads two runs of memory.
-//! The sums of a piece stay in registers and are added to dW. Where rows are cut into pieces is the same for every matrix, so that a sum
+//! The sums of a piece stay in registers and are added to dW. Pieces are as equal as can be, and the same for every matrix, so that a sum
 //! depends neither on the number of threads nor on how dW is cut into tasks. Gradients of biases are summed from the rows that are about to
 //! be copied.
 use std::cell::RefCell;
@@ -13,8 +13,8 @@ use crate::Cores;
 use crate::cores::Shared;
 use crate::simd::{Kernel, Simd};
 
-/// Rows whose products are summed in registers: a panel of them fills half of L1.
-const PIECE: usize = 256;
+/// Rows whose products are summed in registers, at most: a panel of them fills half of L1 and a little more.
+const PIECE: usize = 320;
 /// Rows and columns of dW that are one task at most: both copies stay in L2.
 const MOST: [usize; 2] = [192, 256];
 /// Where dW is cut for the sake of threads, at least.
@@ -131,8 +131,9 @@ impl Kernel for Run<'_> {
         let (down, across) = (task.rows.len(), task.columns.len());
         let tiles = room(tiles, down.next_multiple_of(S::ROWS) * PIECE * 4).cast::<f32>();
         let panels = room(panels, across.next_multiple_of(panel) * PIECE * 4).cast::<f32>();
-        for first in (0..rows).step_by(PIECE) {
-            let len = PIECE.min(rows - first);
+        let piece = rows.div_ceil(rows.div_ceil(PIECE).max(1)).next_multiple_of(STEPS).max(STEPS);
+        for first in (0..rows).step_by(piece) {
+            let len = piece.min(rows - first);
             // SAFETY: `weight_gradients` checked all lengths, there is room, and no other task has these numbers.
             unsafe {
                 let dy = dy.as_ptr().add(first * width + task.offset + task.rows.start);
