@@ -295,6 +295,8 @@ impl Block<'_> {
         let group = if rows <= FEW { 1 } else { GROUP };
         let sums = room(&mut scratch.sums, group * rows * panel_width * 4).cast::<f32>();
         let weights = part.weight.bytes().as_ptr();
+        // What each tile asks for with each line of a panel: its share of the next panel, or one line a round, which is most of its share of rows.
+        let step = 64usize.div_ceil(tiles).max(16);
         for n in (task.panels.0..task.panels.1).step_by(group) {
             let end = task.panels.1.min(n + group);
             for cut in 0..cuts.count {
@@ -305,7 +307,14 @@ impl Block<'_> {
                         (false, true) => (n, cut + 1),
                         (false, false) => (end, 0),
                     };
-                    let ahead = weights.wrapping_add(next * panel_bytes + next_cut * cut_bytes);
+                    let mut ahead = weights.wrapping_add(next * panel_bytes + next_cut * cut_bytes);
+                    let mut stride = cut_bytes / tiles / 64 * 64;
+                    // Rows are prepared when the first panel comes to them, and those after them are asked for meanwhile.
+                    let prepare = fresh && p == task.panels.0 && cut == 0;
+                    if prepare {
+                        stride = least.max(1) * inner * 4;
+                        ahead = x.as_ptr().wrapping_add(first * inner).cast::<u8>().wrapping_add(stride);
+                    }
                     let column = p * panel_width;
                     let columns = panel_width.min(layout.out() - column);
                     let mut row = 0;
@@ -316,14 +325,10 @@ impl Block<'_> {
                         unsafe {
                             let (prepared, panel) = (prepared.add(row * row_bytes), weights.add(p * panel_bytes));
                             let sums = sums.add(((p - n) * rows + row) * panel_width);
-                            let (mut ahead, mut step) = (ahead.wrapping_add(tile * (cut_bytes / tiles) / 64 * 64), 64usize.div_ceil(tiles));
-                            if fresh && p == task.panels.0 && cut == 0 {
-                                // Rows are prepared when the first panel comes to them, and those after them are asked for meanwhile.
-                                let from = x.as_ptr().add((first + row) * inner);
-                                F::prepare(from, inner, count, cuts, prepared);
-                                ahead = from.wrapping_add(count * inner).cast();
-                                step = (count * inner * 4).div_ceil(cut_bytes / 64);
+                            if prepare {
+                                F::prepare(x.as_ptr().add((first + row) * inner), inner, count, cuts, prepared);
                             }
+                            let ahead = ahead.wrapping_add(tile * stride);
                             let to = Place { out, at: (first + row) * width + task.offset + column, width, rows: count, columns };
                             let last = cut + 1 == cuts.count;
                             if last {
