@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from tqdm import trange
 
 
 class E5:
@@ -57,7 +58,7 @@ class E5:
         rows = np.empty((len(texts), self.table.shape[1]), np.float32)
         # Texts of a length go together, and few are filled up.
         order = sorted(range(len(texts)), key=lambda i: len(ids[i]))
-        for i in range(0, len(texts), together):
+        for i in trange(0, len(texts), together, desc="e5", mininterval=5):
             some = order[i : i + together]
             longest = len(ids[some[-1]])
             mask = torch.tensor([[1] * len(ids[j]) + [0] * (longest - len(ids[j])) for j in some])
@@ -123,7 +124,7 @@ class Use:
         # Texts of a length go together: the engine fills up the others of a batch.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         rows = np.empty((len(texts), 512), np.float32)
-        for i in range(0, len(texts), together):
+        for i in trange(0, len(texts), together, desc="USE", mininterval=5):
             some = order[i : i + together]
             rows[some] = self.engine.encode([texts[j] for j in some])
         return rows
@@ -188,5 +189,5 @@ class ImageTeacher:
 
     def rows(self, pictures, together=64):
         """`[n, 1488]` of pictures `[n, height, width, 3]` in bytes."""
-        parts = (pictures[i : i + together] for i in range(0, len(pictures), together))
+        parts = (pictures[i : i + together] for i in trange(0, len(pictures), together, desc="pictures", mininterval=5))
         return np.concatenate([self.compiled(np.ascontiguousarray(p.transpose(0, 3, 1, 2), np.float32))[0] for p in parts])
