@@ -143,7 +143,7 @@ impl Turns {
     }
 }
 
-/// Rounds of waiting for the last tasks.
+/// Rounds of waiting for the last tasks: a tenth of a millisecond, or two.
 const WAIT: usize = 10_000;
 
 /// Numbers that many tasks write to, each to a part of its own.
