@@ -6,21 +6,37 @@
 # A stage that was begun goes on, and what is done stays, if the same folder is named again. PYTHON and HUA are the programs, if not `python` and `hua`.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-recipes=$(dirname "$(realpath "$0")") data=$(realpath "$1") python=${PYTHON:-python} hua=${HUA:-hua}
+# Where a program is, from any folder.
+program() {
+    local found
+    found=$(command -v "$1") || { echo "make.sh: there is no program \`$1\`" >&2; return 1; }
+    case $found in /*) echo "$found" ;; *) echo "$PWD/$found" ;; esac
+}
+
+recipes=$(dirname "$(realpath "$0")") data=$(realpath "$1")
+python=$(program "${PYTHON:-python}")
+hua=$(program "${HUA:-hua}")
 mkdir -p "$2" && cd "$2"
 prepare=() left_out=()
 if [ $# -ge 3 ]; then
     prepare=(--leave-out-style "$3") left_out=(--set "data.read.leave_out=[\"*#*$3\"]")
 fi
 
-# Runs the rest of the line unless it came to its end before, and tells how long it took.
+# Runs the rest of the line unless it came to its end before. `minutes.txt` has how long each took, also of what was interrupted.
 once() {
-    local name=$1 start=$SECONDS && shift
-    [ ! -e "$name.done" ] || return 0
+    [ ! -e "$1.done" ] || return 0
+    now=$1 start=$SECONDS && shift
     "$@"
-    touch "$name.done"
-    echo "$name: $(( (SECONDS - start) / 60 )) min $(( (SECONDS - start) % 60 )) s" | tee -a minutes.txt
+    touch "$now.done"
+    told done && now=
 }
+
+told() {
+    echo "$now: $(( (SECONDS - start) / 60 )) min $(( (SECONDS - start) % 60 )) s, $1" | tee -a minutes.txt
+}
+
+now=
+trap '[ -z "$now" ] || told interrupted' EXIT
 
 stage() {
     local kind=$1 name=$2 resume=() && shift 2
