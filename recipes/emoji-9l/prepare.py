@@ -1,7 +1,7 @@
 """Makes what the default model's recipes start from: a tokenizer, a model at its start, and the teachers' vectors.
 
     pip install -r requirements.txt
-    python prepare.py DATA OUT          # DATA: the folder of emoji-9l; about 40 minutes on two cores
+    python prepare.py DATA OUT          # DATA: the folder of emoji-9l; about 20 minutes on two cores
 
 Only the split `train` of the data is read. What it writes into OUT:
 
