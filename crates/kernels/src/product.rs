@@ -312,7 +312,7 @@ impl Block<'_> {
                     // Rows are prepared when the first panel comes to them, and those after them are asked for meanwhile.
                     let prepare = fresh && p == task.panels.0 && cut == 0;
                     if prepare {
-                        stride = least.max(1) * inner * 4;
+                        stride = least * inner * 4;
                         ahead = x.as_ptr().wrapping_add(first * inner).cast::<u8>().wrapping_add(stride);
                     }
                     let column = p * panel_width;
@@ -320,7 +320,7 @@ impl Block<'_> {
                     let mut row = 0;
                     for tile in 0..tiles {
                         let count = rows_of(tile);
-                        // SAFETY: the caller's promise; the rows were prepared, the panel is one of the weight's, and there is room for the
+                        // SAFETY: the caller's promise; the rows were prepared or are now, the panel is one of the weight's, and there is room for the
                         // group's sums.
                         unsafe {
                             let (prepared, panel) = (prepared.add(row * row_bytes), weights.add(p * panel_bytes));

@@ -2,7 +2,7 @@
 //! had not: fresh memory costs a fault for each of its pages.
 //!
 //! A buffer is never zeroed: whoever takes one writes all of it. Sizes differ, so that the pool has to hold somewhat more than is in use at once;
-//! beyond a quarter more, what was not wanted for longest goes back to the system.
+//! beyond a quarter more than ever was in use, what was not wanted for longest goes back to the system.
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
