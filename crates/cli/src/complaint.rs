@@ -3,7 +3,7 @@
 //! text and code.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use hua::Fault;
@@ -56,7 +56,7 @@ impl std::error::Error for Complaint {}
 
 /// Prints `error` with its hint and returns the exit code. A reader that went away (`hua … | head`) is no error.
 pub fn report(printer: &Printer, error: &anyhow::Error) -> ExitCode {
-    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)) {
+    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)) {
         return ExitCode::SUCCESS;
     }
     let (hint, code) = diagnose(error);
@@ -85,27 +85,34 @@ fn diagnose(error: &anyhow::Error) -> (Option<String>, u8) {
             return (complaint.hint.clone(), complaint.code);
         }
         if let Some(error) = cause.downcast_ref::<hua::Error>() {
-            let code = match error.fault() {
-                Fault::Caller => CALLER,
-                Fault::File | Fault::Us => FAILED,
-            };
-            return (error.hint(), code);
+            return library(error);
         }
         if let Some(error) = cause.downcast_ref::<hua_train::Error>() {
-            // What the library complains of through the trainer knows its own fault.
-            match error {
-                hua_train::Error::Hua(_) => {}
-                error => return training(error),
-            }
+            return training(error);
         }
     }
     (None, FAILED)
+}
+
+/// Hint and exit code of what the library complains of.
+fn library(error: &hua::Error) -> (Option<String>, u8) {
+    let code = match error.fault() {
+        Fault::Caller => CALLER,
+        Fault::File | Fault::Us => FAILED,
+    };
+    (error.hint(), code)
 }
 
 /// Hint and exit code of what the trainer complains of.
 fn training(error: &hua_train::Error) -> (Option<String>, u8) {
     use hua_train::Error;
     let hint = match error {
+        // An error's source does not lead here: what is transparent or boxed passes on the source of what it holds.
+        Error::Hua(error) => return library(error),
+        Error::Named { source, .. } => return training(source),
+        Error::Io { source, .. } if matches!(source.kind(), ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::NotFound) => {
+            return (None, CALLER);
+        }
         Error::Diverged { .. } => "a smaller `optim.lr`, or a longer warm-up (`schedule.warmup_share`); `last/` is from before",
         Error::Exists { .. } => "`--resume` goes on with the run in it; another `-o` begins a new one",
         Error::Full { .. } => "make room; `--resume` goes on from the last checkpoint",

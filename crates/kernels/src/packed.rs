@@ -73,6 +73,9 @@ impl FromStr for Precision {
     }
 }
 
+/// Weights of a channel that are packed at a time, an even number: those of a panel's channels stay in L1 while they are laid side by side.
+const CUT: usize = 64;
+
 /// How a weight `[out, inner]` lies when it is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
@@ -203,14 +206,22 @@ pub fn pack(cores: &Cores, layout: Layout, weight: Values<'_>, to: &mut [u8]) {
     cores.each(layout.panels(), |i| {
         // SAFETY: `to` has as many bytes as there are panels, and each is one task's.
         let to = unsafe { std::slice::from_raw_parts_mut(shared.at(i * bytes), bytes) };
-        to.fill(0);
-        let mut row = vec![0.0; inner];
-        for n in 0..panel.min(out - i * panel) {
-            weight.widen((i * panel + n) * inner, &mut row);
-            match layout.precision {
-                Precision::Bf16 => place(&row, n, panel, 2, to, |x| to_bf16(x).to_ne_bytes()),
-                Precision::F32 => place(&row, n, panel, 1, to, f32::to_ne_bytes),
-                Precision::Int8 => int8::pack(cores.isa(), &row, n, panel, to),
+        let channels = panel.min(out - i * panel);
+        if channels < panel || !inner.is_multiple_of(2) || layout.precision == Precision::Int8 {
+            to.fill(0);
+        }
+        // int8 has one scale for a whole channel.
+        let cut = if layout.precision == Precision::Int8 { inner } else { CUT };
+        let mut row = vec![0.0; cut.min(inner)];
+        for start in (0..inner).step_by(cut) {
+            let row = &mut row[..cut.min(inner - start)];
+            for n in 0..channels {
+                weight.widen((i * panel + n) * inner + start, row);
+                match layout.precision {
+                    Precision::Bf16 => place(row, n, panel, 2, &mut to[start * panel * 2..], |x| to_bf16(x).to_ne_bytes()),
+                    Precision::F32 => place(row, n, panel, 1, &mut to[start * panel * 4..], f32::to_ne_bytes),
+                    Precision::Int8 => int8::pack(cores.isa(), row, n, panel, to),
+                }
             }
         }
     });

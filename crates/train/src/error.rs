@@ -2,9 +2,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hua_exec::ExecError;
-use hua_model::ModelError;
-
 /// Why a run cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,9 +30,6 @@ pub enum Error {
         /// The run's folder.
         path: PathBuf,
     },
-    /// Something that lists pictures and cannot be read.
-    #[error(transparent)]
-    Data(#[from] hua_data::Error),
     /// Loss or gradients that are not numbers, step after step.
     #[error("{skipped} steps in a row, up to step {step}, had a {what} that is not finite")]
     Diverged {
@@ -46,9 +40,6 @@ pub enum Error {
         /// What it was: `loss`, or the gradient of which parameter.
         what: String,
     },
-    /// A graph that cannot be loaded or run.
-    #[error(transparent)]
-    Exec(#[from] ExecError),
     /// A run would be written over.
     #[error("`{}` holds a run already", path.display())]
     Exists {
@@ -61,9 +52,9 @@ pub enum Error {
         /// What was written.
         path: PathBuf,
     },
-    /// What the library `hua` complains of.
+    /// What the library `hua`, or one that it is made of, complains of; it knows whose fault that is and has a hint.
     #[error(transparent)]
-    Hua(#[from] hua::Error),
+    Hua(hua::Error),
     /// A file or folder that cannot be read or written.
     #[error("cannot use `{}`: {source}", path.display())]
     Io {
@@ -72,9 +63,14 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A model that cannot be read or written.
-    #[error(transparent)]
-    Model(#[from] ModelError),
+    /// Something that a recipe names and that cannot be used.
+    #[error("recipe: `{key}`: {source}")]
+    Named {
+        /// Which key, with dots.
+        key: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A checkpoint of another recipe.
     #[error("`{}` was written by another recipe: {}", path.display(), differences.join("; "))]
     OtherRecipe {
@@ -123,8 +119,19 @@ impl Error {
         }
     }
 
+    /// Of what the recipe's `key` names.
+    pub(crate) fn named<E: Into<Self>>(key: &str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Named { key: key.to_owned(), source: Box::new(error.into()) }
+    }
+
     /// Of a recipe's key.
     pub fn recipe(key: impl Into<String>, found: impl Into<String>, wanted: impl Into<String>) -> Self {
         Self::Recipe { key: key.into(), found: found.into(), wanted: wanted.into() }
+    }
+}
+
+impl<E: Into<hua::Error>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::Hua(error.into())
     }
 }

@@ -129,7 +129,7 @@ fn misfit(path: &Path, reason: String) -> Error {
 /// Writes adapters of a model `base` into `folder` as PEFT reads them. Returns the files.
 ///
 /// # Errors
-/// [`Error::Adapter`] if transformers has no such model, or holds a matrix otherwise than hua does; [`Error::Model`] and [`Error::Io`] if they
+/// [`Error::Adapter`] if transformers has no such model, or holds a matrix otherwise than hua does; [`Error::Hua`] and [`Error::Io`] if they
 /// cannot be written.
 pub fn save(folder: &Path, spec: &ModelSpec, base: &str, adapters: &[Adapter]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).map_err(Error::io(folder))?;

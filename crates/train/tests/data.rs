@@ -480,7 +480,7 @@ fn tables_and_folders_are_read_too() {
     assert_eq!((set.language(1), set.text(1)), ("fr", "un chat"));
     assert_eq!(set.report().bad.count, 1);
     assert!(set.report().bad.examples[0].name.contains("none.png"), "{:?}", set.report().bad);
-    assert!(matches!(open(&path("nothing"), &ReadOptions::default()), Err(Error::Data(_))));
+    assert!(matches!(open(&path("nothing"), &ReadOptions::default()), Err(Error::Hua(hua::Error::Data(_)))));
 }
 
 #[test]

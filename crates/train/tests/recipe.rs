@@ -43,6 +43,14 @@ fn single_values_are_replaced_before_anything_is_checked() {
 }
 
 #[test]
+fn a_list_of_one_may_be_written_without_brackets() {
+    let recipe = parse(SMALL, &["data.train=a.csv", "data.read.leave_out=*_imgs.tsv#*3", "loss.text_distill.texts=\"b, c.tsv\""]).unwrap();
+    assert_eq!((recipe.data.train, recipe.data.read.leave_out), (vec!["a.csv".to_owned()], vec!["*_imgs.tsv#*3".to_owned()]));
+    assert_eq!(recipe.loss.text_distill.unwrap().texts, ["b, c.tsv"]);
+    assert_eq!(parse(SMALL, &["data.train=[\"a\", \"b\"]"]).unwrap().data.train, ["a", "b"]);
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_key() {
     for (sets, wanted) in [
         (&["optim.learning_rate=1"][..], "`optim.learning_rate`: unknown field `learning_rate`"),
@@ -51,6 +59,8 @@ fn what_is_wrong_is_named_with_its_key() {
         (&["train.batch=0"], "recipe: `train.batch` is 0, wanted at least 1"),
         (&["optim.beta1=1"], "recipe: `optim.beta1` is 1, wanted a number from 0 to below 1"),
         (&["optim.lr=nan"], "recipe: `optim.lr` is NaN, wanted a number above 0"),
+        (&["data.train=3"], "`data.train`: invalid type: integer `3`, expected a string, or a list of them"),
+        (&["data.valid=[\"a\", 3]"], "`data.valid[1]`: invalid type: integer `3`, expected a string"),
         (&["text.keep_tokens=0"], "recipe: `text.keep_tokens` is 0, wanted a number above 0, at most 1"),
         (&["text.train=some"], "`text.train`: unknown variant `some`"),
         (&["image.train={lora={rank=0}}"], "recipe: `image.train.lora.rank` is 0, wanted at least 1"),

@@ -97,8 +97,26 @@ fn what_cannot_be_run_is_refused_with_a_hint() {
     ");
     let unknown = refused(&["finetune", "recipe.toml", "-o", "run", "--set", "train.bach=3"]);
     assert!(unknown.starts_with("exit code 2") && unknown.contains("bach") && unknown.contains("docs/training.md"), "{unknown}");
-    let missing = refused(&["finetune", "recipe.toml", "-o", "run", "--set", "data.train=[\"gone.csv\"]"]);
-    assert!(missing.contains("gone.csv"), "{missing}");
+    for (set, wanted) in [
+        ("data.train=gone.csv", "recipe: `data.train`: cannot read `gone.csv`"),
+        ("loss.text_distill.teacher=gone", "recipe: `loss.text_distill.teacher`: `gone` is no existing path and no model name"),
+        ("loss.text_distill={teacher=\"built-in\", texts=\"gone.txt\"}", "recipe: `loss.text_distill.texts`: cannot read `gone.txt`"),
+        ("loss.text_distill.vectors=gone.safetensors", "recipe: `loss.text_distill.vectors`: cannot use `gone.txt`"),
+        ("loss.image_distill.teacher=gone", "recipe: `loss.image_distill.teacher`: `gone` is no existing path and no model name"),
+        ("model.teacher=gone", "recipe: `model.teacher`: `gone` is no existing path and no model name"),
+    ] {
+        // A loss whose teacher is `[model]`'s is asked for by its section alone.
+        let loss = if set.starts_with("model") { "loss.image_distill.weight=1" } else { "train.batch=4" };
+        let missing = refused(&["finetune", "recipe.toml", "-o", "run", "--set", set, "--set", loss, "--set", "image.train=all"]);
+        assert!(missing.starts_with("exit code 2") && missing.contains(wanted), "{set}: {missing}");
+    }
+    let model = refused(&["finetune", "recipe.toml", "-o", "run", "--set", "model.init=gone"]);
+    assert_snapshot!(model, @"
+    exit code 2
+    error: recipe: `model.init`: `gone` is no existing path and no model name: it is no known alias and has no `owner/`
+
+    hint: name a folder, or a model as `owner/name`, `owner/name@revision`, `ms:owner/name` for ModelScope
+    ");
     assert!(!place.path("run/last").exists());
 }
 

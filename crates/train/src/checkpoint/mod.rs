@@ -51,7 +51,7 @@ pub struct Contents<'a> {
 /// Returns its folder.
 ///
 /// # Errors
-/// [`crate::Error::Full`], [`crate::Error::Io`], [`crate::Error::Model`]. The checkpoint before it is as it was.
+/// [`crate::Error::Full`], [`crate::Error::Io`], [`crate::Error::Hua`]. The checkpoint before it is as it was.
 pub fn write(run: &Path, name: &str, contents: &Contents<'_>, beside: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     folder::replace(run, name, |new| {
         contents.model.save(new, &SaveOptions { layout: None, dtype: Some(DType::F32) }).map_err(folder::model_error)?;

@@ -13,10 +13,13 @@ pub struct ReadOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
     /// The languages that are learnt; all if empty. Texts of no language are kept.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub languages: Vec<String>,
     /// The kinds of texts that are learnt (the key `kind` of Chinese-CLIP's texts); all if empty. Texts of no kind are kept.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub kinds: Vec<String>,
     /// Pictures that are left out, by name: `*` stands for anything (`*_imgs.tsv#*3`).
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub leave_out: Vec<String>,
     /// In a folder of folders, the name of a picture's folder is its text.
     pub folders_are_classes: bool,
@@ -107,6 +110,7 @@ pub struct TextAugment {
     /// Likelihood of a template where its language has one.
     pub template_probability: f64,
     /// The kinds of texts that get templates; all if empty.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub template_kinds: Vec<String>,
 }
 
@@ -115,6 +119,7 @@ pub struct TextAugment {
 #[serde(deny_unknown_fields, default)]
 pub struct ListDropout {
     /// The kinds of texts that are lists; all if empty.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub kinds: Vec<String>,
     /// What stands between the words.
     pub separator: String,

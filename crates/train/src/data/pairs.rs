@@ -151,7 +151,7 @@ impl PairSet {
     /// Reads whatever lists pictures and texts: Chinese-CLIP's files, LMDB, archives, tables, folders.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) if a source cannot be read at all, [`Error::BadData`](crate::Error::BadData) if too much of it is bad or nothing is left.
+    /// [`Error::Hua`](crate::Error::Hua) if a source cannot be read at all, [`Error::BadData`](crate::Error::BadData) if too much of it is bad or nothing is left.
     pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Self> {
         read::open(paths, options)
     }

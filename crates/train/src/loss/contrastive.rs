@@ -113,7 +113,7 @@ pub(super) fn one_way(
     let n = candidates.len() / width;
     let step = (block / n).clamp(1, positives.len());
     let factor = Factor::new(cores, candidates, width);
-    let turned = Factor::new(cores, &transposed(cores, candidates, width), n);
+    let turned = Factor::transposed(cores, candidates, n);
     let mut d = vec![];
     for (first, positives) in positives.chunks(step).enumerate().map(|(i, rows)| (i * step, rows)) {
         let queries = &queries[first * width..][..positives.len() * width];
@@ -132,7 +132,7 @@ pub(super) fn one_way(
         }
         turned.product(cores, &d, &mut out.d_queries[first * width..][..queries.len()]);
         // Of the candidates: dᵀ · queries.
-        let rows = Factor::new(cores, &transposed(cores, queries, width), positives.len());
+        let rows = Factor::transposed(cores, queries, positives.len());
         let mut d_candidates = vec![0.0; candidates.len()];
         rows.product(cores, &transposed(cores, &d, n), &mut d_candidates);
         add_scaled(&mut out.d_candidates, scale, &d_candidates);

@@ -2,7 +2,7 @@
 //!
 //! Matrices are `f32`, row by row. A product's sums run in one order whatever the number of threads (`hua_kernels::product`), so a loss
 //! and its gradients are the same bits on one thread and on many.
-use hua_kernels::{AlignedBytes, Cores, Epilogue, Layout, Packed, Part, Precision, Values, pack, product};
+use hua_kernels::{AlignedBytes, Cores, Epilogue, Layout, Packed, Part, Precision, Values, pack, pack_transposed, product};
 
 /// A matrix that many others are multiplied with: `[out, inner]`, packed.
 pub(crate) struct Factor {
@@ -13,16 +13,62 @@ pub(crate) struct Factor {
 impl Factor {
     /// Packs `b`, `[out, inner]`.
     pub(crate) fn new(cores: &Cores, b: &[f32], inner: usize) -> Self {
-        let layout = Layout::new(cores.isa(), Precision::F32, b.len() / inner, inner);
-        let mut bytes = AlignedBytes::new(layout.bytes());
-        pack(cores, layout, Values::F32(b), &mut bytes);
-        Self { layout, bytes }
+        let mut factor = Self::empty(cores);
+        factor.set(cores, b, inner);
+        factor
+    }
+
+    /// Packs the transpose of `b`, `[inner, out]`.
+    pub(crate) fn transposed(cores: &Cores, b: &[f32], inner: usize) -> Self {
+        let mut factor = Self::empty(cores);
+        factor.set_transposed(cores, b, inner);
+        factor
+    }
+
+    /// Room for matrices, of nothing yet.
+    pub(crate) fn empty(cores: &Cores) -> Self {
+        Self { layout: Layout::new(cores.isa(), Precision::F32, 0, 1), bytes: AlignedBytes::default() }
+    }
+
+    /// Packs `b`, `[out, inner]`, where another was.
+    pub(crate) fn set(&mut self, cores: &Cores, b: &[f32], inner: usize) {
+        self.make_room(cores, b.len() / inner, inner);
+        pack(cores, self.layout, Values::F32(b), &mut self.bytes[..self.layout.bytes()]);
+    }
+
+    /// Packs the transpose of `b`, `[inner, out]`, where another was.
+    pub(crate) fn set_transposed(&mut self, cores: &Cores, b: &[f32], inner: usize) {
+        self.make_room(cores, b.len() / inner, inner);
+        pack_transposed(cores, self.layout, &[b], &mut self.bytes[..self.layout.bytes()]);
+    }
+
+    fn make_room(&mut self, cores: &Cores, out: usize, inner: usize) {
+        self.layout = Layout::new(cores.isa(), Precision::F32, out, inner);
+        if self.bytes.len() < self.layout.bytes() {
+            self.bytes = AlignedBytes::new(self.layout.bytes());
+        }
     }
 
     /// `out = a · bᵀ`: `a` is `[m, inner]`, `out` is `[m, out]`.
     pub(crate) fn product(&self, cores: &Cores, a: &[f32], out: &mut [f32]) {
-        let parts = [Part { weight: Packed::new(self.layout, &self.bytes), bias: None }];
-        product(cores, a, self.layout.inner(), &parts, Epilogue::default(), out);
+        self.multiply(cores, self.layout, a, Epilogue::default(), out);
+    }
+
+    /// `out += a · bᵀ`, as in [`Self::product`].
+    pub(crate) fn add_product(&self, cores: &Cores, a: &[f32], out: &mut [f32]) {
+        self.multiply(cores, self.layout, a, Epilogue { add: true, ..Epilogue::default() }, out);
+    }
+
+    /// [`Self::product`] with the first `count` rows of `b` alone: `out` is `[m, count]`.
+    pub(crate) fn product_of_first(&self, cores: &Cores, count: usize, a: &[f32], out: &mut [f32]) {
+        assert!(count <= self.layout.out(), "{count} rows of {}", self.layout.out());
+        let first = Layout::new(cores.isa(), Precision::F32, count, self.layout.inner());
+        self.multiply(cores, first, a, Epilogue::default(), out);
+    }
+
+    fn multiply(&self, cores: &Cores, layout: Layout, a: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
+        let parts = [Part { weight: Packed::new(layout, &self.bytes[..layout.bytes()]), bias: None }];
+        product(cores, a, layout.inner(), &parts, epilogue, out);
     }
 }
 
@@ -37,8 +83,12 @@ pub(crate) fn times_transposed(cores: &Cores, a: &[f32], b: &[f32], inner: usize
 
 /// `a · b`, `[m, n]`: `a` is `[m, inner]` and `b` `[inner, n]`.
 pub(crate) fn times(cores: &Cores, a: &[f32], b: &[f32], inner: usize) -> Vec<f32> {
-    let n = b.len() / inner.max(1);
-    if inner == 0 { vec![] } else { times_transposed(cores, a, &transposed(cores, b, n), inner) }
+    let n = b.len().checked_div(inner).unwrap_or(0);
+    let mut out = vec![0.0; a.len().checked_div(inner).unwrap_or(0) * n];
+    if !out.is_empty() {
+        Factor::transposed(cores, b, inner).product(cores, a, &mut out);
+    }
+    out
 }
 
 /// `aᵀ · b`, `[m, n]`: `a` is `[inner, m]` and `b` `[inner, n]`.
@@ -46,8 +96,7 @@ pub(crate) fn transposed_times(cores: &Cores, a: &[f32], b: &[f32], inner: usize
     if inner == 0 {
         return vec![];
     }
-    let (m, n) = (a.len() / inner, b.len() / inner);
-    times_transposed(cores, &transposed(cores, a, m), &transposed(cores, b, n), inner)
+    times(cores, &transposed(cores, a, a.len() / inner), b, inner)
 }
 
 /// The transpose of `a`, `[rows, columns]`.

@@ -40,7 +40,7 @@ pub fn sigmoid(
     let scale = logit_scale.exp();
     let share = 1.0 / m.max(n) as f64;
     let step = (BLOCK / n).clamp(1, m);
-    let (factor, turned) = (Factor::new(cores, b, width), Factor::new(cores, &transposed(cores, b, width), n));
+    let (factor, turned) = (Factor::new(cores, b, width), Factor::transposed(cores, b, n));
     let (mut loss, mut d_scale, mut d_bias) = (0.0, 0.0, 0.0);
     let mut d = vec![];
     for first in (0..m).step_by(step) {
@@ -88,7 +88,7 @@ pub fn sigmoid(
         }
         turned.product(cores, &d, &mut out.d_a[first * width..][..rows.len()]);
         let mut d_b = vec![0.0; b.len()];
-        Factor::new(cores, &transposed(cores, rows, width), count).product(cores, &transposed(cores, &d, n), &mut d_b);
+        Factor::transposed(cores, rows, count).product(cores, &transposed(cores, &d, n), &mut d_b);
         add_scaled(&mut out.d_b, scale, &d_b);
     }
     out.d_a.iter_mut().for_each(|d| *d *= scale);

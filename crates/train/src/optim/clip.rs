@@ -13,10 +13,10 @@ pub enum Norm {
     NotFinite(String),
 }
 
-/// The norm of all gradients: squares summed in f64, piece by piece in order.
+/// The norm of all gradients: squares summed in f64, piece by piece in order, of each piece every eighth number together.
 pub fn norm(sets: &[ParamSet], grads: &Grads) -> Norm {
     let pieces: Vec<&[f32]> = grads.0.iter().flatten().flat_map(|values| values.chunks(PIECE)).collect();
-    let sums: Vec<f64> = pieces.par_iter().map(|piece| piece.iter().map(|&x| f64::from(x) * f64::from(x)).sum()).collect();
+    let sums: Vec<f64> = pieces.par_iter().map(|piece| squares(piece)).collect();
     let sum: f64 = sums.iter().sum();
     if sum.is_finite() {
         return Norm::Finite(sum.sqrt());
@@ -24,6 +24,16 @@ pub fn norm(sets: &[ParamSet], grads: &Grads) -> Norm {
     let mut all = sets.iter().zip(&grads.0).flat_map(|(set, grads)| set.names.iter().zip(grads).map(move |(name, g)| (&set.name, name, g)));
     let bad = all.find(|(_, _, grads)| grads.iter().any(|x| !x.is_finite()));
     Norm::NotFinite(bad.map_or_else(|| "the norm of all".to_owned(), |(set, name, _)| format!("{set}.{name}")))
+}
+
+fn squares(piece: &[f32]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (eights, rest) = piece.as_chunks::<8>();
+    for eight in eights.iter() {
+        lanes.iter_mut().zip(eight).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+    lanes.iter().sum()
 }
 
 /// Scales all gradients so that their norm, which is `norm`, becomes at most `most`; 0 is no bound. PyTorch's factor:

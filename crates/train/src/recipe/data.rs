@@ -10,8 +10,10 @@ use crate::{Error, Result};
 #[serde(deny_unknown_fields, default)]
 pub struct DataSection {
     /// Where the training set is: whatever `hua data` reads.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub train: Vec<String>,
     /// Where the held-out set is; never trained on.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub valid: Vec<String>,
     /// How the training set is read: which part of it, and what is done about what is bad in it.
     pub read: ReadOptions,

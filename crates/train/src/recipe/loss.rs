@@ -71,6 +71,7 @@ pub struct TextDistill {
     pub pivot: Option<String>,
     /// Parallel text, or texts a line, that it learns from. `hua train distill` takes `[data] train` instead; elsewhere, if there are none, the
     /// texts of the training pairs.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub texts: Vec<String>,
     /// Items of a step's batch; as many as `[train] batch` if 0. Default 0.
     pub batch: usize,

@@ -6,6 +6,7 @@ mod check;
 mod checkpoint;
 mod data;
 mod eval;
+pub(crate) mod lists;
 mod loss;
 mod model;
 mod optim;

@@ -121,6 +121,7 @@ pub struct Lora {
     /// The adapter's product is scaled by `alpha / rank`. Default 16.
     pub alpha: f32,
     /// Which layers of each block get one, by the end of their name: `q`, `k`, `v`, `out`, `mlp.up`, `mlp.down`. Default `["q", "v"]`.
+    #[serde(deserialize_with = "crate::recipe::lists::one_or_many")]
     pub targets: Vec<String>,
     /// Whether checkpoints keep the adapters beside the model as it was; otherwise they are merged into it. Default `false`.
     pub keep: bool,

@@ -6,6 +6,7 @@ use hua::{DeviceKind, Embedder, OpenOptions};
 use hua_exec::{Cpu, Precision, Reference, Trainable};
 use hua_model::{Model, Tower};
 
+use super::TrainOptions;
 use super::contrastive::{Contrastive, ImageTargets, Parts};
 use super::distill::{Distill, HeldTexts};
 use super::distiller::TextDistiller;
@@ -13,7 +14,6 @@ use super::encoder::{Encoder, EncoderOptions};
 use super::held::Held;
 use super::teacher::{TextTeacher, named_pictures, of_pictures};
 use super::texts::TextItems;
-use super::{BUILT_IN, TrainOptions};
 use crate::data::{PairLoaderOptions, PairSet, Pictures, ReadReport};
 use crate::lora::Side;
 use crate::loss::{SIGMOID_BIAS, SIGMOID_LOGIT_SCALE};
@@ -115,7 +115,8 @@ impl<'a> Builder<'a> {
                 }
                 let items = match distill.texts.is_empty() {
                     true => TextItems::of_pairs(&set, distill.pivot.as_deref())?,
-                    false => TextItems::read(&paths(&distill.texts), distill.pivot.as_deref())?,
+                    false => TextItems::read(&paths(&distill.texts), distill.pivot.as_deref())
+                        .map_err(Error::named("loss.text_distill.texts"))?,
                 };
                 Some(self.distiller(distill, items, text.width(), &mut extra)?)
             }
@@ -148,7 +149,8 @@ impl<'a> Builder<'a> {
             return Err(Error::recipe("text.train", "`none`", "something that is trained"));
         }
         let mut extra = ParamSet::new("extra");
-        let items = TextItems::read(&paths(&named(&recipe.data.train, "data.train")?), section.pivot.as_deref())?;
+        let train = paths(&named(&recipe.data.train, "data.train")?);
+        let items = TextItems::read(&train, section.pivot.as_deref()).map_err(Error::named("data.train"))?;
         let mut distiller = self.distiller(&section, items, text.width(), &mut extra)?;
         const BEFORE_PROJECTION: &str = "final.pick";
         if section.student_output == BEFORE_PROJECTION && section.teacher_output == BEFORE_PROJECTION {
@@ -164,7 +166,8 @@ impl<'a> Builder<'a> {
         let held = match recipe.data.valid.is_empty() {
             true => None,
             false => {
-                Some(HeldTexts::read(&paths(&recipe.data.valid), section.pivot.as_deref(), &mut distiller, self.embedder.tokenizer())?)
+                let valid = TextItems::read(&paths(&recipe.data.valid), section.pivot.as_deref()).map_err(Error::named("data.valid"))?;
+                Some(HeldTexts::new(valid, section.pivot.as_deref(), &mut distiller, self.embedder.tokenizer())?)
             }
         };
         Ok(Distill {
@@ -191,10 +194,11 @@ impl<'a> Builder<'a> {
     }
 
     fn image_targets(&mut self, section: &ImageDistill, set: &Arc<PairSet>, width: usize, extra: &mut ParamSet) -> Result<ImageTargets> {
-        let (target_width, rows, there) = match (&section.vectors, section.teacher.as_deref().or(self.recipe.model.teacher.as_deref())) {
-            (Some(path), _) => named_pictures(Path::new(path), set)?,
-            (None, Some(name)) => of_pictures(name, &self.pictures(set), &self.cache, self.threads)?,
-            (None, None) => {
+        let (target_width, rows, there) = match (&section.vectors, &section.teacher, &self.recipe.model.teacher) {
+            (Some(path), _, _) => named_pictures(Path::new(path), set).map_err(Error::named("loss.image_distill.vectors"))?,
+            (None, Some(name), _) => self.teacher_of_pictures(name, "loss.image_distill.teacher", set)?,
+            (None, None, Some(name)) => self.teacher_of_pictures(name, "model.teacher", set)?,
+            (None, None, None) => {
                 return Err(Error::recipe("loss.image_distill.teacher", "absent", "a model, or `vectors`, or `[model] teacher`"));
             }
         };
@@ -211,8 +215,14 @@ impl<'a> Builder<'a> {
         Ok(ImageTargets { weight: section.weight, width: target_width, rows, there, projection })
     }
 
+    fn teacher_of_pictures(&self, name: &str, key: &str, set: &Arc<PairSet>) -> Result<(usize, Vec<f32>, Vec<bool>)> {
+        let options = OpenOptions { threads: self.threads, ..OpenOptions::default() };
+        let teacher = super::open(name, &options).map_err(Error::named(key))?;
+        of_pictures(&teacher, &self.pictures(set), &self.cache)
+    }
+
     fn pairs(&mut self, names: &[String], options: &crate::data::ReadOptions, key: &str) -> Result<Arc<PairSet>> {
-        let set = PairSet::open(&paths(&named(names, key)?), options)?;
+        let set = PairSet::open(&paths(&named(names, key)?), options).map_err(Error::named(key))?;
         let ReadReport { bad, pictures_without_text, .. } = set.report();
         for (what, found) in [("could not be used", bad), ("are pictures without text", pictures_without_text)] {
             if found.count > 0 {
@@ -231,28 +241,26 @@ impl<'a> Builder<'a> {
 fn embedder(recipe: &Recipe, threads: usize) -> Result<Embedder> {
     let section = &recipe.model;
     let options = OpenOptions { threads, context_length: section.context_length, ..OpenOptions::default() };
-    let open = |name: &str| -> Result<Embedder> {
-        let embedded = [BUILT_IN, hua::EMBEDDED_MODEL].contains(&name) && !Path::new(name).exists();
-        Ok(if embedded { Embedder::embedded(&options)? } else { Embedder::open_with(name, &options)? })
-    };
+    let open = |key: &str, name: &str| super::open(name, &options).map_err(Error::named(key));
     let mut embedder = match (&section.init, &section.config) {
-        (Some(name), _) => open(name)?,
+        (Some(name), _) => open("model.init", name)?,
         (None, Some(folder)) => {
             let model_options = hua_model::OpenOptions { context_length: section.context_length, ..Default::default() };
-            let model = Model::initialise(folder, recipe.train.seed, &model_options)?;
+            let model = Model::initialise(folder, recipe.train.seed, &model_options).map_err(Error::named("model.config"))?;
             Embedder::of_model(folder, model, &options)?
         }
         (None, None) => return Err(Error::recipe("model", "neither `init` nor `config`", "one of `init` and `config`")),
     };
     if section.init_image.is_some() || section.init_text.is_some() {
         let own = embedder.model();
-        let tensors = |name: &Option<String>, of: fn(&Model) -> &Tower| -> Result<_> {
+        let tensors = |key: &str, name: &Option<String>, of: fn(&Model) -> &Tower| -> Result<_> {
             match name {
                 None => Ok(of(own).weights.tensors().to_vec()),
-                Some(name) => Ok(of(open(name)?.model()).weights.tensors().to_vec()),
+                Some(name) => Ok(of(open(key, name)?.model()).weights.tensors().to_vec()),
             }
         };
-        let (image, text) = (tensors(&section.init_image, |m| &m.image)?, tensors(&section.init_text, |m| &m.text)?);
+        let image = tensors("model.init_image", &section.init_image, |m| &m.image)?;
+        let text = tensors("model.init_text", &section.init_text, |m| &m.text)?;
         let model = own.with_weights(image, text, own.logit_scale())?;
         embedder = Embedder::of_model(embedder.name(), model, &options)?;
     }

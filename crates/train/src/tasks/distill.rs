@@ -4,7 +4,7 @@
 //! before its projection, as AltCLIP does, and the teacher's projection takes its place behind the student, so that the teacher's image
 //! tower fits at once.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hua::evaluate::{Bootstrap, HeldOut};
 use hua_exec::Batch;
@@ -107,8 +107,7 @@ pub(super) struct HeldTexts {
 
 impl HeldTexts {
     /// Rows of parallel text; without a `pivot` the first language of each row is asked for by the others.
-    pub(super) fn read(paths: &[PathBuf], pivot: Option<&str>, distiller: &mut TextDistiller, tokenizer: &Tokenizer) -> Result<Self> {
-        let mut items = TextItems::read(paths, pivot)?;
+    pub(super) fn new(mut items: TextItems, pivot: Option<&str>, distiller: &mut TextDistiller, tokenizer: &Tokenizer) -> Result<Self> {
         distiller.teacher().learn(items.targets.iter().map(String::as_str))?;
         let teacher = distiller.teacher();
         items.keep(|text| teacher.knows(text), "there is no vector of it")?;

@@ -66,7 +66,7 @@ impl Encoder {
     /// A tower on a device, and its parameters with what is trained marked.
     ///
     /// # Errors
-    /// [`Error::Recipe`] if the tower has no such layers, [`Error::Exec`] if the device cannot train it.
+    /// [`Error::Recipe`] if the tower has no such layers, [`Error::Hua`] if the device cannot train it.
     pub fn new(
         device: &dyn Trainable,
         tower: &Tower,
@@ -152,7 +152,7 @@ impl Encoder {
     /// Embeddings of a batch in training, one seed an item. What `backward` needs is kept if the batch is one chunk.
     ///
     /// # Errors
-    /// [`Error::Exec`] if the batch is not what the tower takes.
+    /// [`Error::Hua`] if the batch is not what the tower takes.
     pub fn forward(&mut self, batch: Batch<'_>, seeds: &[u64]) -> Result<Pass> {
         if seeds.len() <= self.chunk && self.trains {
             let (Rows { data, .. }, tape) = self.training.forward(&batch, seeds)?;

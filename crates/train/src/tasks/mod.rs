@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use hua::DeviceKind;
+use hua::{DeviceKind, Embedder, OpenOptions};
 use hua_exec::ExecError;
 use hua_kernels::{Cores, Isa};
 
@@ -36,6 +36,12 @@ use crate::trainer::{Finished, Task, Trainer};
 
 /// What recipes call the model that the program brings along, whichever it is.
 pub const BUILT_IN: &str = "built-in";
+
+/// The model that a recipe names, [`BUILT_IN`] among them.
+fn open(name: &str, options: &OpenOptions) -> Result<Embedder> {
+    let embedded = [BUILT_IN, hua::EMBEDDED_MODEL].contains(&name) && !Path::new(name).exists();
+    Ok(if embedded { Embedder::embedded(options)? } else { Embedder::open_with(name, options)? })
+}
 
 /// What a recipe does not say: where it runs, and on what.
 #[derive(Clone, Debug, Default)]

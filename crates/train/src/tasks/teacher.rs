@@ -36,9 +36,10 @@ impl TextTeacher {
     pub(crate) fn new(recipe: &TextDistill, default: Option<&str>, cache: &Path, threads: usize, cores: Cores) -> Result<Self> {
         let output = recipe.teacher_output.clone();
         let (vectors, model) = match (&recipe.vectors, recipe.teacher.as_deref().or(default)) {
-            (Some(path), _) => (Vectors::of_file(Path::new(path))?, None),
+            (Some(path), _) => (Vectors::of_file(Path::new(path)).map_err(Error::named("loss.text_distill.vectors"))?, None),
             (None, Some(name)) => {
-                let fingerprint = open(name, threads)?.fingerprint().to_owned();
+                let key = if recipe.teacher.is_some() { "loss.text_distill.teacher" } else { "model.teacher" };
+                let fingerprint = open(name, threads).map_err(Error::named(key))?.fingerprint().to_owned();
                 let folder = format!("text-{}-{}", &fingerprint[..16.min(fingerprint.len())], output.replace('.', "-"));
                 (Vectors::open(&cache.join(folder))?, Some(name.to_owned()))
             }
@@ -149,17 +150,12 @@ fn run(program: &dyn Program, ids: &[Vec<u32>], output: &str) -> Result<Vec<f32>
 }
 
 fn open(name: &str, threads: usize) -> Result<Embedder> {
-    let options = OpenOptions { threads, ..OpenOptions::default() };
-    if [super::BUILT_IN, hua::EMBEDDED_MODEL].contains(&name) && !Path::new(name).exists() {
-        return Ok(Embedder::embedded(&options)?);
-    }
-    Ok(Embedder::open_with(name, &options)?)
+    super::open(name, &OpenOptions { threads, ..OpenOptions::default() })
 }
 
 /// The vectors of all pictures of a set, of length one: `[pictures, width]`, rows of zeros for pictures that cannot be used. Returns the width,
 /// the rows, and which are there.
-pub(crate) fn of_pictures(name: &str, pictures: &Pictures, cache: &Path, threads: usize) -> Result<(usize, Vec<f32>, Vec<bool>)> {
-    let embedder = open(name, threads)?;
+pub(crate) fn of_pictures(embedder: &Embedder, pictures: &Pictures, cache: &Path) -> Result<(usize, Vec<f32>, Vec<bool>)> {
     let fingerprint = embedder.fingerprint().to_owned();
     let folder = cache.join(format!("image-{}", &fingerprint[..16.min(fingerprint.len())]));
     let mut of_these = |some: &[u32]| -> Result<(Vec<bool>, Vec<f32>)> {
@@ -186,8 +182,8 @@ pub(crate) fn named_pictures(path: &Path, set: &PairSet) -> Result<(usize, Vec<f
         there.push(found);
     }
     if !there.contains(&true) {
-        let reason = format!("none of its names is a picture's of the training set, which has `{}`", set.name(0));
-        return Err(Error::State { path: path.to_owned(), reason });
+        let found = "none of its names is a picture's of the training set".to_owned();
+        return Err(Error::BadData { name: path.display().to_string(), found, wanted: format!("names such as `{}`", set.name(0)) });
     }
     Ok((width, Units::of(&rows, width).rows().to_vec(), there))
 }

@@ -57,20 +57,20 @@ impl Vectors {
 
     /// Vectors that somebody brings: `path`, with a text for each in the `.txt` beside it.
     pub(crate) fn of_file(path: &Path) -> Result<Self> {
-        let wrong = |reason: String| Error::State { path: path.to_owned(), reason };
+        let wrong = |found: String, wanted: &str| Error::BadData { name: path.display().to_string(), found, wanted: wanted.to_owned() };
         let beside = path.with_extension("txt");
         let texts = fs::read_to_string(&beside).map_err(Error::io(&beside))?;
         let vectors = Checkpoint::open(path).and_then(|checkpoint| checkpoint.tensor("vectors")).map_err(ModelError::from)?;
         let &[count, width] = vectors.shape() else {
-            return Err(wrong(format!("`vectors` is {:?}, wanted `[n, width]`", vectors.shape())));
+            return Err(wrong(format!("`vectors` is {:?}", vectors.shape()), "`[n, width]`"));
         };
-        let values = vectors.to_f32().map_err(|e| wrong(e.to_string()))?.into_owned();
+        let values = vectors.to_f32().map_err(|e| wrong(e.to_string(), "numbers"))?.into_owned();
         if texts.lines().count() != count {
-            let reason = format!("{count} vectors, and `{}` has {} lines, wanted as many", beside.display(), texts.lines().count());
-            return Err(wrong(reason));
+            let found = format!("{count} vectors, and `{}` has {} lines", beside.display(), texts.lines().count());
+            return Err(wrong(found, "a line for each"));
         }
         if let Some(bad) = values.iter().position(|x| !x.is_finite()) {
-            return Err(wrong(format!("the vector of line {} is not finite", bad / width.max(1) + 1)));
+            return Err(wrong(format!("the vector of line {} is not finite", bad / width.max(1) + 1), "numbers"));
         }
         let places = texts.lines().enumerate().map(|(i, text)| (key(text.as_bytes()), (0, i as u32))).collect();
         Ok(Self { folder: None, width, shards: vec![Tensor::from_f32(&[count, width], values)], places })
