@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the built-in model: the teachers' vectors, the four stages, the conversion. About two hours on two cores, reckoned from its parts.
+# Makes the built-in model: the teachers' vectors, the four stages, the conversion. Two hours on two cores.
 #
 #     make.sh DATA WORK [STYLE]     # DATA: the folder of emoji-9l; STYLE: the number of a style whose pictures are left out
 #

@@ -8,7 +8,7 @@ const VIOLIN: [&str; 9] = ["violin", "小提琴", "violín", "violon", "скри
 #[test]
 fn a_thing_is_found_by_its_name_in_each_of_nine_languages() {
     let place = Place::new();
-    let arguments = ["search", "--json", "-k", "2", "--sheet", "sheet.png"];
+    let arguments = ["search", "--json", "-k", "3", "--sheet", "sheet.png"];
     let answers = place.hua(&[&arguments[..], &RAINBOW, &VIOLIN].concat()).json_lines();
     assert_eq!(answers.len(), 18);
     for (answer, name) in answers.iter().zip([" rainbow"; 9].into_iter().chain([" violin"; 9])) {
