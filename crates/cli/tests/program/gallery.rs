@@ -13,9 +13,9 @@ fn a_thing_is_found_by_its_name_in_each_of_nine_languages() {
     assert_eq!(answers.len(), 18);
     let mut first = 0;
     for (answer, name) in answers.iter().zip([" rainbow"; 9].into_iter().chain([" violin"; 9])) {
-        let place = answer["hits"].as_array().unwrap().iter().position(|hit| hit["path"].as_str().unwrap().ends_with(name));
-        first += usize::from(place == Some(0));
-        assert!(place.is_some(), "{answer}");
+        let at = answer["hits"].as_array().unwrap().iter().position(|hit| hit["path"].as_str().unwrap().ends_with(name));
+        first += usize::from(at == Some(0));
+        assert!(at.is_some(), "{answer}");
     }
     assert!(first >= 17, "{first} of 18");
     assert!(crate::decode(&place.path("sheet.png")).height() > 18 * 250);
