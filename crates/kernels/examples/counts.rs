@@ -110,7 +110,7 @@ fn gradients(cores: &Cores) -> Vec<Counted<'_>> {
     let (dy, x, mut weight, mut bias) = (numbers(rows * out), numbers(rows * inner), vec![0.0; out * inner], vec![0.0; out]);
     let weights = move || {
         let part = PartGradient { out, weight: Some(&mut weight), bias: Some(&mut bias) };
-        weight_gradients(cores, &dy, &x, inner, &mut [part]);
+        weight_gradients(cores, Precision::F32, &dy, &x, inner, &mut [part]);
     };
     let (tokens, heads, size) = (65, 2, 64);
     let stride = 3 * heads * size;

@@ -3,7 +3,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use crate::int8::Tile;
-use crate::product::Dots;
+use crate::product::{Dot, DotKernel, Dots};
 use crate::simd::{Kernel, Simd};
 use crate::{Isa, Precision};
 
@@ -34,10 +34,30 @@ impl Kernel for Registers {
         // SAFETY: the caller's promise.
         unsafe {
             match self.precision {
-                Precision::Bf16 if S::Dots::exist() => S::Dots::registers(self.steps),
+                Precision::Bf16 if S::Dots::exist() => S::Dots::run(self),
                 Precision::Bf16 | Precision::F32 => multiply_add::<S>(self.steps),
                 Precision::Int8 => S::Bytes::registers(self.steps),
             }
+        }
+    }
+}
+
+impl DotKernel for Registers {
+    type Output = usize;
+
+    #[inline(always)]
+    unsafe fn run<S: Dot>(self) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (x, w) = (S::splat(black_box(0.5)), S::splat(black_box(0.25)));
+            let mut sums = [x; 12];
+            for _ in 0..self.steps {
+                for sum in &mut sums {
+                    *sum = S::dot(*sum, x, w);
+                }
+            }
+            black_box(sums);
+            self.steps * 12 * S::LANES * 4
         }
     }
 }

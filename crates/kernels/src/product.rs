@@ -22,7 +22,7 @@ use crate::simd::{Kernel, Simd};
 use numbers::{Bf16, F32};
 pub use outer::{PartGradient, weight_gradients};
 use words::Words;
-pub(crate) use words::{Dots, NoDots};
+pub(crate) use words::{Dot, DotKernel, Dots, NoDots};
 
 /// Rows of x that are prepared together, about: a cut of them fills half of L2.
 const ROWS: usize = 120;
@@ -154,7 +154,7 @@ impl Kernel for TileRows {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> usize {
         match self.0 {
-            Precision::Bf16 if S::Dots::exist() => <Words as Format<S>>::ROWS,
+            // Of words of bf16 as many.
             Precision::Bf16 => <Bf16 as Format<S>>::ROWS,
             Precision::F32 => <F32 as Format<S>>::ROWS,
             Precision::Int8 => <Int8 as Format<S>>::ROWS,
@@ -262,12 +262,22 @@ impl Kernel for Block<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             match self.precision {
-                Precision::Bf16 if S::Dots::exist() => self.run_as::<S, Words>(),
+                Precision::Bf16 if S::Dots::exist() => S::Dots::run(self),
                 Precision::Bf16 => self.run_as::<S, Bf16>(),
                 Precision::F32 => self.run_as::<S, F32>(),
                 Precision::Int8 => self.run_as::<S, Int8>(),
             }
         }
+    }
+}
+
+impl DotKernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Dot>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_as::<S, Words>() }
     }
 }
 

@@ -5,13 +5,15 @@
 //! The sums of a piece stay in registers and are added to dW. Pieces are as equal as can be, and the same for every matrix, so that a sum
 //! depends neither on the number of threads nor on how dW is cut into tasks. Gradients of biases are summed from the rows that are about to
 //! be copied.
+//!
+//! Where the machine multiplies words of two bf16 (`words.rs`) and they are asked for, a step is two rows: a word has a number of each, rounded.
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{Line, load, room, store};
-use crate::Cores;
+use super::{Dot, DotKernel, Dots, Line, load, room, store};
 use crate::cores::Shared;
 use crate::simd::{Kernel, Simd};
+use crate::{Cores, Precision};
 
 /// Rows whose products are summed in registers, at most: a panel of them fills half of L1 and a little more.
 const PIECE: usize = 320;
@@ -41,9 +43,11 @@ pub struct PartGradient<'a> {
 /// `weight += dyᵀ · x` and `bias += sums of the columns of dy`, of each part with its columns. `dy` is `[rows, sum of the parts' out]`, `x` is
 /// `[rows, inner]`; x is not looked at if no weight is wanted.
 ///
+/// With [`Precision::Bf16`] numbers of dy and x are rounded to bf16 where the machine multiplies those; sums are f32 always.
+///
 /// # Panics
 /// If a length does not fit.
-pub fn weight_gradients(cores: &Cores, dy: &[f32], x: &[f32], inner: usize, parts: &mut [PartGradient<'_>]) {
+pub fn weight_gradients(cores: &Cores, precision: Precision, dy: &[f32], x: &[f32], inner: usize, parts: &mut [PartGradient<'_>]) {
     let width = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(part.out)).expect("as many columns as numbers can count");
     assert!(width > 0 && dy.len().is_multiple_of(width), "{} numbers are no rows of {width}", dy.len());
     let (rows, together) = (dy.len() / width, parts.iter().filter(|part| part.weight.is_some()).count());
@@ -70,7 +74,7 @@ pub fn weight_gradients(cores: &Cores, dy: &[f32], x: &[f32], inner: usize, part
         offset += part.out;
     }
     cores.each(tasks.len(), |i| {
-        SCRATCH.with_borrow_mut(|scratch| cores.isa().run(Run { task: &tasks[i], dy, width, x, inner, rows, scratch }));
+        SCRATCH.with_borrow_mut(|scratch| cores.isa().run(Run { precision, task: &tasks[i], dy, width, x, inner, rows, scratch }));
     });
 }
 
@@ -79,7 +83,7 @@ pub fn weight_gradients(cores: &Cores, dy: &[f32], x: &[f32], inner: usize, part
 /// Each row of a task costs a copy of a column of dy, and each column one of x: tasks are as large as L2 allows, but not fewer than two a thread,
 /// and of small matrices one.
 fn steps(cores: &Cores, parts: usize, out: usize, inner: usize) -> [usize; 2] {
-    let units = [cores.isa().run(super::TileRows(crate::Precision::F32)), cores.isa().panel()];
+    let units = [cores.isa().run(super::TileRows(Precision::F32)), cores.isa().panel()];
     let sizes = [out, inner];
     let mut pieces = [0, 1].map(|i: usize| sizes[i].div_ceil(MOST[i]).max(1));
     loop {
@@ -111,7 +115,67 @@ thread_local! {
     static SCRATCH: RefCell<[Vec<Line>; 2]> = RefCell::default();
 }
 
+/// How rows are copied, and multiplied.
+trait Steps<S: Simd> {
+    /// Rows that are one step: a word has a number of each.
+    const ROWS: usize;
+
+    /// Words of the first `columns` columns, at most a register, and zeros; of rows that are `stride` apart, `rows` of a step's.
+    ///
+    /// # Safety
+    /// As [`Simd`]; all that is there.
+    unsafe fn words(from: *const f32, stride: usize, rows: usize, columns: usize) -> S::V;
+
+    /// Adds the products of words.
+    ///
+    /// # Safety
+    /// As [`Simd`].
+    unsafe fn multiply(dy: S::V, x: S::V, sum: S::V) -> S::V;
+}
+
+/// f32.
+struct Single;
+
+impl<S: Simd> Steps<S> for Single {
+    const ROWS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn words(from: *const f32, _stride: usize, _rows: usize, columns: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { if columns == S::LANES { S::load(from) } else { S::load_first(from, columns) } }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(dy: S::V, x: S::V, sum: S::V) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { S::fma(dy, x, sum) }
+    }
+}
+
+/// Two bf16.
+struct Double;
+
+impl<S: Dot> Steps<S> for Double {
+    const ROWS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn words(from: *const f32, stride: usize, rows: usize, columns: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let first = <Single as Steps<S>>::words(from, stride, 1, columns);
+            S::word(first, if rows == 2 { <Single as Steps<S>>::words(from.add(stride), stride, 1, columns) } else { S::splat(0.0) })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(dy: S::V, x: S::V, sum: S::V) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { S::dot(sum, dy, x) }
+    }
+}
+
 struct Run<'a> {
+    precision: Precision,
     task: &'a Task,
     dy: &'a [f32],
     width: usize,
@@ -126,7 +190,32 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { task, dy, width, x, inner, rows, scratch: [tiles, panels] } = self;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.precision {
+                Precision::Bf16 if S::Dots::exist() => S::Dots::run(self),
+                _ => self.run_as::<S, Single>(),
+            }
+        }
+    }
+}
+
+impl DotKernel for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Dot>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_as::<S, Double>() }
+    }
+}
+
+impl Run<'_> {
+    /// # Safety
+    /// As [`Simd`]; `weight_gradients` checked all lengths, and no other task has these rows and columns of the gradient.
+    #[inline(always)]
+    unsafe fn run_as<S: Simd, F: Steps<S>>(self) {
+        let Self { task, dy, width, x, inner, rows, scratch: [tiles, panels], .. } = self;
         let panel = 2 * S::LANES;
         let (down, across) = (task.rows.len(), task.columns.len());
         let tiles = room(tiles, down.next_multiple_of(S::ROWS) * PIECE * 4).cast::<f32>();
@@ -134,7 +223,8 @@ impl Kernel for Run<'_> {
         let piece = rows.div_ceil(rows.div_ceil(PIECE).max(1)).next_multiple_of(STEPS).max(STEPS);
         for first in (0..rows).step_by(piece) {
             let len = piece.min(rows - first);
-            // SAFETY: `weight_gradients` checked all lengths, there is room, and no other task has these numbers.
+            let steps = len.div_ceil(F::ROWS);
+            // SAFETY: the caller's promise; there is room.
             unsafe {
                 let dy = dy.as_ptr().add(first * width + task.offset + task.rows.start);
                 let x = task.weight.map(|_| x.as_ptr().add(first * inner + task.columns.start));
@@ -151,8 +241,8 @@ impl Kernel for Run<'_> {
                         add_rows::<S>(dy.add(begin * width), width, end - begin, down, bias.at(task.rows.start));
                     }
                     if let Some(x) = x {
-                        copy_tiles::<S>(dy, width, begin..end, len, down, tiles);
-                        copy_panels::<S>(x, inner, begin..end, len, across, panels);
+                        copy_tiles::<S, F>(dy, width, begin..end, steps, down, tiles);
+                        copy_panels::<S, F>(x, inner, begin..end, steps, across, panels);
                     }
                 }
                 let Some(weight) = task.weight else { continue };
@@ -160,7 +250,8 @@ impl Kernel for Run<'_> {
                     for row in (0..down).step_by(S::ROWS) {
                         let to = weight.at((task.rows.start + row) * inner + task.columns.start + column);
                         let (count, columns) = (S::ROWS.min(down - row), panel.min(across - column));
-                        by_rows::<S>(count, tiles.add(row * len), panels.add(column * len), len, Place { to, stride: inner, columns });
+                        let place = Place { to, stride: inner, columns };
+                        by_rows::<S, F>(count, tiles.add(row * steps), panels.add(column * steps), steps, place);
                     }
                 }
             }
@@ -203,46 +294,71 @@ unsafe fn fetch<S: Simd>(from: *const f32, columns: usize) {
     }
 }
 
-/// Columns of dy as `[tile][row][columns of the tile]`; the last tile may have fewer.
+/// Columns of dy as `[tile][step][columns of the tile]`; the last tile may have fewer.
 ///
-/// A register is copied where a tile has fewer numbers, which the next row overwrites: half as many instructions as exact copies, which
-/// the last row of a tile has, and tiles behind which there is not as much.
+/// A register is copied where a tile has fewer numbers, which the next step overwrites: half as many instructions as exact copies, which
+/// the last step of a tile has, and tiles behind which there is not as much.
 ///
 /// # Safety
-/// As [`add_rows`]; there is room.
+/// As [`add_rows`]; there is room, and `rows` begin with a step.
 #[inline(always)]
-unsafe fn copy_tiles<S: Simd>(from: *const f32, stride: usize, rows: Range<usize>, len: usize, columns: usize, to: *mut f32) {
+unsafe fn copy_tiles<S: Simd, F: Steps<S>>(
+    from: *const f32,
+    stride: usize,
+    rows: Range<usize>,
+    steps: usize,
+    columns: usize,
+    to: *mut f32,
+) {
     for column in (0..columns).step_by(S::ROWS) {
         let count = S::ROWS.min(columns - column);
-        for row in rows.clone() {
+        for row in rows.clone().step_by(F::ROWS) {
+            let (step, rows) = (row / F::ROWS, F::ROWS.min(rows.end - row));
             // SAFETY: the caller's promise.
             unsafe {
-                let (from, to) = (from.add(row * stride + column), to.add(column * len + row * count));
-                if S::ROWS <= S::LANES && column + S::LANES <= columns && row * S::ROWS + S::LANES <= len * S::ROWS {
-                    S::store(to, S::load(from));
-                } else if count == S::ROWS {
-                    std::ptr::copy_nonoverlapping(from, to, S::ROWS);
+                let (from, to) = (from.add(row * stride + column), to.add(column * steps + step * count));
+                if S::ROWS <= S::LANES && column + S::LANES <= columns && step * S::ROWS + S::LANES <= steps * S::ROWS {
+                    S::store(to, F::words(from, stride, rows, S::LANES));
                 } else {
-                    std::ptr::copy_nonoverlapping(from, to, count);
+                    for lane in (0..count).step_by(S::LANES) {
+                        let count = S::LANES.min(count - lane);
+                        let words = F::words(from.add(lane), stride, rows, count);
+                        if count == S::LANES {
+                            S::store(to.add(lane), words);
+                        } else {
+                            S::store_first(to.add(lane), count, words);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Columns of x as `[panel][row][2 registers]`, zeros where the last panel has none.
+/// Columns of x as `[panel][step][2 registers]`, zeros where the last panel has none.
 ///
 /// # Safety
 /// As [`copy_tiles`].
 #[inline(always)]
-unsafe fn copy_panels<S: Simd>(from: *const f32, stride: usize, rows: Range<usize>, len: usize, columns: usize, to: *mut f32) {
+unsafe fn copy_panels<S: Simd, F: Steps<S>>(
+    from: *const f32,
+    stride: usize,
+    rows: Range<usize>,
+    steps: usize,
+    columns: usize,
+    to: *mut f32,
+) {
     let panel = 2 * S::LANES;
     for column in (0..columns).step_by(panel) {
-        for row in rows.clone() {
+        for row in rows.clone().step_by(F::ROWS) {
+            let (step, rows) = (row / F::ROWS, F::ROWS.min(rows.end - row));
             // SAFETY: the caller's promise.
             unsafe {
-                let numbers = load::<S>(from.add(row * stride + column), panel.min(columns - column));
-                store::<S>(to.add(column * len + row * panel), panel, numbers);
+                let (from, to) = (from.add(row * stride + column), to.add(column * steps + step * panel));
+                for lane in [0, S::LANES] {
+                    let there = S::LANES.min((columns - column).saturating_sub(lane));
+                    S::store(to.add(lane), if there == 0 { S::splat(0.0) } else { F::words(from.add(lane), stride, rows, there) });
+                }
             }
         }
     }
@@ -259,12 +375,12 @@ struct Place {
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn by_rows<S: Simd>(rows: usize, dy: *const f32, x: *const f32, len: usize, place: Place) {
+unsafe fn by_rows<S: Simd, F: Steps<S>>(rows: usize, dy: *const f32, x: *const f32, steps: usize, place: Place) {
     macro_rules! tile {
         ($($rows:literal)*) => {
             match rows {
                 // SAFETY: the caller's promise.
-                $($rows if S::ROWS >= $rows => unsafe { tile::<S, $rows>(dy, x, len, place) },)*
+                $($rows if S::ROWS >= $rows => unsafe { tile::<S, F, $rows>(dy, x, steps, place) },)*
                 _ => unreachable!("a tile has 1 to {} rows", S::ROWS),
             }
         };
@@ -272,12 +388,12 @@ unsafe fn by_rows<S: Simd>(rows: usize, dy: *const f32, x: *const f32, len: usiz
     tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
 }
 
-/// Adds the products of `len` rows to `M` rows of the gradient. `dy` is `[len, M]`, `x` is `[len, panel]`.
+/// Adds the products of `steps` to `M` rows of the gradient. `dy` is `[steps, M]`, `x` is `[steps, panel]`.
 ///
 /// # Safety
 /// As [`Simd`]; all that is there.
 #[inline(always)]
-unsafe fn tile<S: Simd, const M: usize>(mut dy: *const f32, mut x: *const f32, len: usize, place: Place) {
+unsafe fn tile<S: Simd, F: Steps<S>, const M: usize>(mut dy: *const f32, mut x: *const f32, steps: usize, place: Place) {
     let panel = 2 * S::LANES;
     // SAFETY: the caller's promise.
     unsafe {
@@ -286,14 +402,14 @@ unsafe fn tile<S: Simd, const M: usize>(mut dy: *const f32, mut x: *const f32, l
             S::prefetch(place.to.add(row * place.stride + place.columns - 1));
         }
         let mut sums = [[S::splat(0.0); 2]; M];
-        for _ in 0..len / STEPS {
+        for _ in 0..steps / STEPS {
             for k in 0..STEPS {
-                step::<S, M>(dy.add(k * M), x.add(k * panel), &mut sums);
+                step::<S, F, M>(dy.add(k * M), x.add(k * panel), &mut sums);
             }
             (dy, x) = (dy.add(STEPS * M), x.add(STEPS * panel));
         }
-        for k in 0..len % STEPS {
-            step::<S, M>(dy.add(k * M), x.add(k * panel), &mut sums);
+        for k in 0..steps % STEPS {
+            step::<S, F, M>(dy.add(k * M), x.add(k * panel), &mut sums);
         }
         for (row, sums) in sums.into_iter().enumerate() {
             let to = place.to.add(row * place.stride);
@@ -306,19 +422,20 @@ unsafe fn tile<S: Simd, const M: usize>(mut dy: *const f32, mut x: *const f32, l
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn step<S: Simd, const M: usize>(dy: *const f32, x: *const f32, sums: &mut [[S::V; 2]; M]) {
+unsafe fn step<S: Simd, F: Steps<S>, const M: usize>(dy: *const f32, x: *const f32, sums: &mut [[S::V; 2]; M]) {
     // SAFETY: the caller's promise.
     unsafe {
         let x = [S::load(x), S::load(x.add(S::LANES))];
         for (row, sums) in sums.iter_mut().enumerate() {
             let dy = S::splat(*dy.add(row));
-            *sums = [S::fma(dy, x[0], sums[0]), S::fma(dy, x[1], sums[1])];
+            *sums = [F::multiply(dy, x[0], sums[0]), F::multiply(dy, x[1], sums[1])];
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{rounded, rounds_inputs};
     use super::*;
     use crate::Isa;
 
@@ -326,9 +443,15 @@ mod tests {
         (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
     }
 
+    /// Every instruction set with every precision that training has.
+    fn all() -> impl Iterator<Item = (Isa, Precision)> {
+        Isa::available().into_iter().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)])
+    }
+
     #[test]
     fn gradients_of_every_shape_equal_the_plain_sum_and_are_added() {
-        for isa in Isa::available() {
+        for (isa, precision) in all() {
+            let rounds = precision == Precision::Bf16 && rounds_inputs(isa);
             for (rows, inner, outs) in
                 [(1, 1, &[1][..]), (3, 7, &[5, 2]), (300, 33, &[17, 1, 6]), (513, 70, &[100]), (20, 290, &[300]), (600, 16, &[12])]
             {
@@ -343,19 +466,21 @@ mod tests {
                         .zip(outs)
                         .map(|((w, b), &out)| PartGradient { out, weight: Some(w), bias: Some(b) })
                         .collect();
-                    weight_gradients(&Cores::new(threads, isa).unwrap(), &dy, &x, inner, &mut parts);
+                    weight_gradients(&Cores::new(threads, isa).unwrap(), precision, &dy, &x, inner, &mut parts);
+                    let factor = |x: f32| f64::from(if rounds { rounded(x) } else { x });
                     let mut offset = 0;
                     for ((weight, bias), &out) in weights.iter().zip(&biases).zip(outs) {
                         let (first, first_bias) = (numbers(out * inner, out), numbers(out, out + 1));
                         for o in 0..out {
-                            let dy = |r: usize| f64::from(dy[r * width + offset + o]);
+                            let dy = |r: usize| dy[r * width + offset + o];
                             for i in 0..inner {
-                                let sum: f64 = (0..rows).map(|r| dy(r) * f64::from(x[r * inner + i])).sum();
+                                let sum: f64 = (0..rows).map(|r| factor(dy(r)) * factor(x[r * inner + i])).sum();
                                 let wanted = sum + f64::from(first[o * inner + i]);
                                 let found = f64::from(weight[o * inner + i]);
-                                assert!((found - wanted).abs() < 1e-5 * (rows as f64).sqrt(), "{isa:?} {rows} {inner}: {found} {wanted}");
+                                let off = (found - wanted).abs();
+                                assert!(off < 1e-5 * (rows as f64).sqrt(), "{isa:?} {precision} {rows} {inner}: {found} {wanted}");
                             }
-                            let wanted = (0..rows).map(dy).sum::<f64>() + f64::from(first_bias[o]);
+                            let wanted = (0..rows).map(dy).map(f64::from).sum::<f64>() + f64::from(first_bias[o]);
                             assert!((f64::from(bias[o]) - wanted).abs() < 1e-5 * (rows as f64).sqrt(), "{isa:?} {rows}");
                         }
                         offset += out;
@@ -367,7 +492,7 @@ mod tests {
 
     #[test]
     fn what_is_not_wanted_is_left_out_and_threads_change_no_bit() {
-        for isa in Isa::available() {
+        for (isa, precision) in all() {
             let (rows, inner, outs) = (700, 210, [200, 90, 40]);
             let (dy, x) = (numbers(rows * 330, 1), numbers(rows * inner, 2));
             let run = |threads, wanted: [[bool; 2]; 3]| {
@@ -382,16 +507,16 @@ mod tests {
                         bias: Some(&mut b[..]).filter(|_| bias),
                     })
                     .collect();
-                weight_gradients(&Cores::new(threads, isa).unwrap(), &dy, &x, inner, &mut parts);
+                weight_gradients(&Cores::new(threads, isa).unwrap(), precision, &dy, &x, inner, &mut parts);
                 all
             };
             let all = run(1, [[true; 2]; 3]);
             for threads in [2, 3, 7] {
-                assert!(run(threads, [[true; 2]; 3]) == all, "{isa:?} {threads} threads");
+                assert!(run(threads, [[true; 2]; 3]) == all, "{isa:?} {precision} {threads} threads");
             }
             let some = run(2, [[true, false], [false, true], [false, false]]);
-            assert!(some[0].0 == all[0].0 && some[1].1 == all[1].1, "{isa:?}");
-            assert!([&some[0].1, &some[1].0, &some[2].0, &some[2].1].into_iter().flatten().all(|&x| x == 0.5), "{isa:?}");
+            assert!(some[0].0 == all[0].0 && some[1].1 == all[1].1, "{isa:?} {precision}");
+            assert!([&some[0].1, &some[1].0, &some[2].0, &some[2].1].into_iter().flatten().all(|&x| x == 0.5), "{isa:?} {precision}");
         }
     }
 }

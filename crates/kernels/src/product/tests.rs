@@ -25,12 +25,12 @@ const SHAPES: [(usize, usize, &[usize]); 8] = [
 ];
 
 /// The nearest number that bf16 has.
-fn rounded(x: f32) -> f32 {
+pub(super) fn rounded(x: f32) -> f32 {
     f32::from_bits(u32::from(to_bf16(x)) << 16)
 }
 
 /// Whether products of bf16 round x too.
-fn rounds_inputs(isa: Isa) -> bool {
+pub(super) fn rounds_inputs(isa: Isa) -> bool {
     struct Rounds;
     impl Kernel for Rounds {
         type Output = bool;

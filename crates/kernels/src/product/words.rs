@@ -8,7 +8,10 @@
 //! A tile is as large as with f32, 14 rows: 28 sums, two registers of weights and one of x. A round of four words is as long as one of
 //! f32, for the reasons that `numbers.rs` gives. A step of training with it takes 0.87 to 0.89 of that in f32 (Zen 4, `bench/peers/notes.md`); it was written
 //! with an emulator, for sums of exact numbers, and the tile was never tuned.
-use std::hint::black_box;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+#[cfg(target_arch = "x86_64")]
+use std::mem::transmute;
 
 use super::numbers::{Ahead, keep};
 use super::{Cuts, Format};
@@ -47,17 +50,35 @@ pub(crate) trait Dots {
     /// Whether the machine has instructions for it.
     fn exist() -> bool;
 
-    /// `M` rows with a panel.
+    /// Runs a kernel with them.
     ///
     /// # Safety
-    /// The machine must have the instructions; all addresses but those ahead are valid, and nothing else uses those of the sums.
-    unsafe fn tile<const M: usize>(cut: Cut);
+    /// The machine must have the instructions, and the kernel's own promises be kept.
+    unsafe fn run<K: DotKernel>(kernel: K) -> K::Output;
+}
 
-    /// `steps` times what a tile does with twelve registers: how many multiplications and additions that were.
-    ///
+/// As [`Kernel`](crate::simd::Kernel), for instruction sets that multiply words of two bf16.
+pub(crate) trait DotKernel {
+    type Output;
+
     /// # Safety
-    /// The machine must have the instructions.
-    unsafe fn registers(steps: usize) -> usize;
+    /// As `Kernel::run`.
+    unsafe fn run<S: Dot>(self) -> Self::Output;
+}
+
+/// The instructions. Words are the bits of what the registers of an instruction set hold, and never looked at as f32.
+///
+/// # Safety
+/// Of every function: as [`Simd`].
+pub(crate) trait Dot: Simd {
+    /// `sum + x[0] · w[0] + x[1] · w[1]` of each lane.
+    unsafe fn dot(sum: Self::V, x: Self::V, w: Self::V) -> Self::V;
+
+    /// In each lane the word of both numbers, rounded.
+    unsafe fn word(first: Self::V, second: Self::V) -> Self::V;
+
+    /// Writes the numbers, rounded, eight by eight, of which each begins `stride` after the one before.
+    unsafe fn store_rounded(at: *mut u16, stride: usize, v: Self::V);
 }
 
 /// Instruction sets that widen weights instead.
@@ -69,16 +90,12 @@ impl Dots for NoDots {
         false
     }
 
-    unsafe fn tile<const M: usize>(_cut: Cut) {
-        unreachable!("there are no such instructions")
-    }
-
-    unsafe fn registers(_steps: usize) -> usize {
+    unsafe fn run<K: DotKernel>(_kernel: K) -> K::Output {
         unreachable!("there are no such instructions")
     }
 }
 
-impl<S: Simd> Format<S> for Words {
+impl<S: Dot> Format<S> for Words {
     const ROWS: usize = S::ROWS;
     const CUT: usize = CUT;
 
@@ -90,19 +107,15 @@ impl<S: Simd> Format<S> for Words {
     #[inline(always)]
     unsafe fn prepare(x: *const f32, inner: usize, rows: usize, cuts: Cuts, to: *mut u8) {
         const NUMBERS: usize = 2 * WORDS;
-        let mut to = to.cast::<[u16; NUMBERS]>();
-        for k in (0..cuts.count * cuts.len).step_by(NUMBERS) {
-            for row in 0..rows {
+        let to = to.cast::<u16>();
+        for row in 0..rows {
+            let x = x.wrapping_add(row * inner);
+            for k in (0..cuts.count * cuts.len).step_by(S::LANES) {
                 // SAFETY: the caller's promise; a row's numbers end at `inner`.
                 unsafe {
-                    let from = x.wrapping_add(row * inner + k);
-                    let numbers = if k + NUMBERS <= inner {
-                        from.cast::<[f32; NUMBERS]>().read_unaligned()
-                    } else {
-                        std::array::from_fn(|i| if k + i < inner { from.add(i).read() } else { 0.0 })
-                    };
-                    to.write(std::array::from_fn(|i| to_bf16(numbers[i])));
-                    to = to.add(1);
+                    let x = x.wrapping_add(k);
+                    let numbers = if k + S::LANES <= inner { S::load(x) } else { S::load_first(x, inner.saturating_sub(k)) };
+                    S::store_rounded(to.add((k / NUMBERS * rows + row) * NUMBERS), rows * NUMBERS, numbers);
                 }
             }
         }
@@ -123,10 +136,10 @@ impl<S: Simd> Format<S> for Words {
         let len = cuts.len.min(inner - cut * cuts.len).div_ceil(2);
         let words = cut * cuts.len / 2;
         let ahead = Ahead::new(ahead, step, WORDS * width * 4);
-        // SAFETY: the caller's promise, and that of whoever chose this format; the last word of an odd row ends with a zero.
+        // SAFETY: the caller's promise; the last word of an odd row ends with a zero.
         unsafe {
             let (x, panel) = (x.cast::<f32>().add(words * M), panel.cast::<f32>().add(words * width));
-            S::Dots::tile::<M>(Cut { x, panel, len, sums, first: cut == 0, ahead });
+            tile::<S, M>(Cut { x, panel, len, sums, first: cut == 0, ahead });
         }
     }
 
@@ -134,17 +147,10 @@ impl<S: Simd> Format<S> for Words {
     unsafe fn scale(_x: *const u8, _panel: *const u8, _inner: usize, _cuts: Cuts, _rows: usize, _sums: *mut f32) {}
 }
 
-/// The instruction. Words are the bits of what the registers of an instruction set hold, and never looked at as f32.
-trait Dot: Simd {
-    /// `sum + x[0] · w[0] + x[1] · w[1]` of each lane.
-    ///
-    /// # Safety
-    /// As [`Simd`].
-    unsafe fn dot(sum: Self::V, x: Self::V, w: Self::V) -> Self::V;
-}
-
+/// `M` rows with a panel.
+///
 /// # Safety
-/// As [`Dots::tile`], and the caller must have the features.
+/// As [`Format::tile`].
 #[inline(always)]
 unsafe fn tile<S: Dot, const M: usize>(cut: Cut) {
     // SAFETY: the caller's promise.
@@ -196,31 +202,32 @@ unsafe fn step<S: Dot, const M: usize>(x: *const f32, panel: *const f32, totals:
     }
 }
 
-/// # Safety
-/// As [`Dots::registers`], and the caller must have the features.
-#[inline(always)]
-unsafe fn registers<S: Dot>(steps: usize) -> usize {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (x, w) = (S::splat(black_box(0.5)), S::splat(black_box(0.25)));
-        let mut sums = [x; 12];
-        for _ in 0..steps {
-            for sum in &mut sums {
-                *sum = S::dot(*sum, x, w);
-            }
-        }
-        black_box(sums);
-        steps * 12 * S::LANES * 4
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
+// SAFETY, of every block below: the promise of the trait's caller; a register of words or halves is one of as many bits.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "said once, above")]
 impl Dot for Avx512 {
     #[inline(always)]
-    unsafe fn dot(sum: Self::V, x: Self::V, w: Self::V) -> Self::V {
-        use std::arch::x86_64::*;
-        // SAFETY: the caller's promise; a register of words is one of as many bits.
-        unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute::<__m512, __m512bh>(x), std::mem::transmute::<__m512, __m512bh>(w)) }
+    unsafe fn dot(sum: __m512, x: __m512, w: __m512) -> __m512 {
+        unsafe { _mm512_dpbf16_ps(sum, transmute::<__m512, __m512bh>(x), transmute::<__m512, __m512bh>(w)) }
+    }
+
+    #[inline(always)]
+    unsafe fn word(first: __m512, second: __m512) -> __m512 {
+        unsafe {
+            // All first numbers, then all second ones.
+            let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
+            let order = transmute::<[u16; 32], __m512i>(std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16));
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_rounded(at: *mut u16, stride: usize, v: __m512) {
+        unsafe {
+            let halves = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            _mm_storeu_si128(at.cast(), _mm256_castsi256_si128(halves));
+            _mm_storeu_si128(at.add(stride).cast(), _mm256_extracti128_si256::<1>(halves));
+        }
     }
 }
 
@@ -228,43 +235,48 @@ impl Dot for Avx512 {
 impl Dots for Avx512 {
     #[inline(always)]
     fn exist() -> bool {
-        is_x86_feature_detected!("avx512bf16")
+        // Every machine that multiplies bf16 has instructions for halves of words too, but for those that emulators make up.
+        is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
     }
 
     #[inline(always)]
-    unsafe fn tile<const M: usize>(cut: Cut) {
-        #[target_feature(enable = "avx512f,avx512bf16")]
-        unsafe fn with_feature<const M: usize>(cut: Cut) {
+    unsafe fn run<K: DotKernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512bf16")]
+        unsafe fn with_features<K: DotKernel>(kernel: K) -> K::Output {
             // SAFETY: the caller's promise, and this function has the features.
-            unsafe { tile::<Avx512, M>(cut) }
+            unsafe { kernel.run::<Avx512>() }
         }
         // SAFETY: the caller's promise.
-        unsafe { with_feature::<M>(cut) }
-    }
-
-    unsafe fn registers(steps: usize) -> usize {
-        #[target_feature(enable = "avx512f,avx512bf16")]
-        unsafe fn with_feature(steps: usize) -> usize {
-            // SAFETY: the caller's promise, and this function has the features.
-            unsafe { registers::<Avx512>(steps) }
-        }
-        // SAFETY: the caller's promise.
-        unsafe { with_feature(steps) }
+        unsafe { with_features(kernel) }
     }
 }
 
 impl<const LANES: usize> Dot for Plain<LANES> {
     #[inline(always)]
     unsafe fn dot(sum: Self::V, x: Self::V, w: Self::V) -> Self::V {
-        let halves = |word: f32| {
-            let [a, b, c, d] = word.to_ne_bytes();
-            [[a, b], [c, d]].map(|half| f32::from_bits(u32::from(u16::from_ne_bytes(half)) << 16))
-        };
         std::array::from_fn(|i| {
             let (x, w) = (halves(x[i]), halves(w[i]));
             sum[i] + x[0] * w[0] + x[1] * w[1]
         })
     }
+
+    #[inline(always)]
+    unsafe fn word(first: Self::V, second: Self::V) -> Self::V {
+        std::array::from_fn(|i| f32::from_bits(u32::from(to_bf16(first[i])) | u32::from(to_bf16(second[i])) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn store_rounded(at: *mut u16, stride: usize, v: Self::V) {
+        for (i, x) in v.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { at.add(i / 8 * stride + i % 8).write(to_bf16(x)) };
+        }
+    }
+}
+
+/// Both numbers of a word.
+fn halves(word: f32) -> [f32; 2] {
+    [word.to_bits() << 16, word.to_bits() & 0xffff_0000].map(f32::from_bits)
 }
 
 /// With 16 lanes, for tests: the other plain Rust widens weights.
@@ -275,13 +287,8 @@ impl<const LANES: usize> Dots for Plain<LANES> {
     }
 
     #[inline(always)]
-    unsafe fn tile<const M: usize>(cut: Cut) {
+    unsafe fn run<K: DotKernel>(kernel: K) -> K::Output {
         // SAFETY: the caller's promise.
-        unsafe { tile::<Self, M>(cut) }
-    }
-
-    unsafe fn registers(steps: usize) -> usize {
-        // SAFETY: as above.
-        unsafe { registers::<Self>(steps) }
+        unsafe { kernel.run::<Self>() }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use hua_graph::{Kind, Param};
 use hua_kernels::{
-    Epilogue, HeadsGradient, LayerNormGradients, PartGradient, activate_backward, attention_backward, l2_normalize_backward,
-    layer_norm_backward, product, scatter_add, weight_gradients,
+    Cores, Epilogue, HeadsGradient, LayerNormGradients, PartGradient, Precision, activate_backward, attention_backward,
+    l2_normalize_backward, layer_norm_backward, product, scatter_add, weight_gradients,
 };
 
 use super::analysis::{Analysis, is_cheap};
@@ -204,8 +204,7 @@ impl Backward<'_> {
                 if let Some(types) = *types {
                     let cores = self.pass.cores;
                     if let Some(grad) = self.trained(types) {
-                        let bias = Some(&mut grad[..width]);
-                        weight_gradients(cores, &d, &[], 0, &mut [PartGradient { out: width, weight: None, bias }]);
+                        add_columns(cores, &d, &mut grad[..width]);
                     }
                 }
             }
@@ -357,7 +356,8 @@ impl Backward<'_> {
             .map(|([weight, bias], &out)| PartGradient { out, weight: weight.as_deref_mut(), bias: bias.as_deref_mut() })
             .collect();
         let x = if gradients.iter().any(|part| part.weight.is_some()) { self.pass.read(input, &self.values) } else { &[] };
-        weight_gradients(cores, &d, x, inner, &mut gradients);
+        let precision = self.pass.weights.part(parts[0].0, None).weight.layout().precision();
+        weight_gradients(cores, precision, &d, x, inner, &mut gradients);
         for (&(weight, bias), [dweight, dbias]) in parts.iter().zip(taken) {
             for (param, grad) in [(Some(weight), dweight), (bias, dbias)] {
                 if let (Some(param), Some(grad)) = (param, grad) {
@@ -373,10 +373,7 @@ impl Backward<'_> {
         let Some(grad) = self.trained(table) else { return };
         match same {
             // Items one below the other: a sum of columns.
-            Some(rows) => {
-                let bias = Some(&mut grad[first * width..][..rows * width]);
-                weight_gradients(cores, d, &[], 0, &mut [PartGradient { out: rows * width, weight: None, bias }]);
-            }
+            Some(rows) => add_columns(cores, d, &mut grad[first * width..][..rows * width]),
             None => scatter_add(cores, d, index, width, &mut grad[first * width..]),
         }
     }
@@ -468,19 +465,20 @@ impl Backward<'_> {
         if self.pass.weights.is_trained(weight) {
             self.make(input);
             let order = Order::of(channels, area, window.channels_first);
+            let precision = self.pass.weights.part(weight, None).weight.layout().precision();
             let mut dweight = vec![0.0; width * inner];
             let mut dbias = bias.and_then(|bias| self.trained(bias).map(std::mem::take));
             self.pass.each_windows(i, &self.values, |first, windows, inner| {
                 let d = &d[first * width..][..windows.len() / inner * width];
                 let part = PartGradient { out: width, weight: Some(&mut dweight), bias: dbias.as_deref_mut() };
-                weight_gradients(cores, d, windows, inner, &mut [part]);
+                weight_gradients(cores, precision, d, windows, inner, &mut [part]);
             });
             if let (Some(bias), Some(dbias)) = (bias, dbias) {
                 self.grads[bias.index()] = dbias;
             }
             order.add(&dweight, &mut self.grads[weight.index()]);
         } else if let Some(grad) = bias.and_then(|bias| self.trained(bias)) {
-            weight_gradients(cores, d, &[], 0, &mut [PartGradient { out: width, weight: None, bias: Some(grad) }]);
+            add_columns(cores, d, grad);
         }
         if !self.flows(i, 0) {
             return;
@@ -506,6 +504,12 @@ impl Backward<'_> {
 /// `to += from`.
 fn add(to: &mut [f32], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+}
+
+/// Adds the sums of columns: of `rows`, as many numbers each as `sums`.
+fn add_columns(cores: &Cores, rows: &[f32], sums: &mut [f32]) {
+    let part = PartGradient { out: sums.len(), weight: None, bias: Some(sums) };
+    weight_gradients(cores, Precision::F32, rows, &[], 0, &mut [part]);
 }
 
 /// The gradient of the mean of rows `[rows, d.len()]`.
