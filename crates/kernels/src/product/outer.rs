@@ -15,7 +15,7 @@ use crate::cores::Shared;
 use crate::simd::{Kernel, Simd};
 use crate::{Cores, Precision};
 
-/// Rows whose products are summed in registers, at most: a panel of them fills half of L1 and a little more.
+/// Steps whose products are summed in registers, at most: a panel of them fills half of L1 and a little more, or of 16 lanes all of it.
 const PIECE: usize = 320;
 /// Rows and columns of dW that are one task at most: both copies stay in L2.
 const MOST: [usize; 2] = [192, 256];
@@ -220,7 +220,7 @@ impl Run<'_> {
         let (down, across) = (task.rows.len(), task.columns.len());
         let tiles = room(tiles, down.next_multiple_of(S::ROWS) * PIECE * 4).cast::<f32>();
         let panels = room(panels, across.next_multiple_of(panel) * PIECE * 4).cast::<f32>();
-        let piece = rows.div_ceil(rows.div_ceil(PIECE).max(1)).next_multiple_of(STEPS).max(STEPS);
+        let piece = rows.div_ceil(rows.div_ceil(PIECE * F::ROWS).max(1)).next_multiple_of(STEPS).max(STEPS);
         for first in (0..rows).step_by(piece) {
             let len = piece.min(rows - first);
             let steps = len.div_ceil(F::ROWS);
@@ -452,9 +452,15 @@ mod tests {
     fn gradients_of_every_shape_equal_the_plain_sum_and_are_added() {
         for (isa, precision) in all() {
             let rounds = precision == Precision::Bf16 && rounds_inputs(isa);
-            for (rows, inner, outs) in
-                [(1, 1, &[1][..]), (3, 7, &[5, 2]), (300, 33, &[17, 1, 6]), (513, 70, &[100]), (20, 290, &[300]), (600, 16, &[12])]
-            {
+            for (rows, inner, outs) in [
+                (1, 1, &[1][..]),
+                (3, 7, &[5, 2]),
+                (300, 33, &[17, 1, 6]),
+                (513, 70, &[100]),
+                (20, 290, &[300]),
+                (600, 16, &[12]),
+                (1301, 9, &[10]),
+            ] {
                 let width: usize = outs.iter().sum();
                 let (dy, x) = (numbers(rows * width, 1), numbers(rows * inner, 2));
                 for threads in [1, 2] {
