@@ -3,11 +3,14 @@
 mod harness;
 mod toy;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use harness::{same, survives_kills};
+use hua_graph::{DType, Tensor};
+use hua_model::checkpoint::{Checkpoint, CheckpointError, TensorPlan, save_safetensors};
 use hua_model::{Model, OpenOptions};
 use hua_train::{Error, Event, Finish, Observer, Recipe, Trainer};
 use toy::{Toy, golden, recipe};
@@ -176,4 +179,39 @@ fn states_that_lie_are_refused_and_never_a_panic() {
     std::fs::write(&tensors, good).unwrap();
     open().unwrap();
     assert!(golden("models/altclip-hf").is_dir());
+}
+
+/// Which parameters the optimiser keeps means of squares for, follows from the recipe: a state that has others is not this run's.
+#[test]
+fn states_that_lack_means_of_squares_or_have_more_are_refused() {
+    for (kind, lies) in [("adamw", "lacks"), ("muon", "lacks"), ("muon", "has more")] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let recipe = recipe(&["schedule.steps=2", &format!("optim.kind={kind}")]);
+        Trainer::new(Toy::new(&recipe), &recipe, Some(&run), Box::new(())).unwrap().run(&AtomicBool::new(false)).unwrap();
+        let path = run.join("last/training_state.safetensors");
+        let open = || Trainer::resume(Toy::new(&recipe), &recipe, &run, Box::new(())).map(drop);
+        open().unwrap();
+
+        let file = Checkpoint::open(&path).unwrap();
+        let mut tensors: BTreeMap<String, Tensor> = file.names().map(|name| (name.to_owned(), file.tensor(name).unwrap())).collect();
+        let squares: Vec<String> = tensors.keys().filter(|name| name.starts_with("square.")).cloned().collect();
+        if lies == "lacks" {
+            tensors.remove(&squares[0]).unwrap();
+        } else {
+            let of = |mean: &String| mean.replacen("mean.", "square.", 1);
+            let bare = tensors.keys().find(|name| name.starts_with("mean.") && !squares.contains(&of(name))).unwrap().clone();
+            tensors.insert(of(&bare), tensors[&bare].clone());
+        }
+        let plan: Vec<TensorPlan> = tensors
+            .iter()
+            .map(|(name, tensor)| TensorPlan { name: name.clone(), dtype: DType::F32, shape: tensor.shape().to_vec() })
+            .collect();
+        let lie = folder.path().join("lie.safetensors");
+        save_safetensors(&lie, &plan, &BTreeMap::new(), |name| Ok::<_, CheckpointError>(tensors[name].clone())).unwrap();
+        std::fs::rename(lie, &path).unwrap();
+        let error = open().unwrap_err();
+        let wanted = "its optimiser remembers other parameters than the recipe's does";
+        assert!(matches!(error, Error::State { .. }) && error.to_string().contains(wanted), "{kind} {lies}: {error}");
+    }
 }

@@ -126,6 +126,12 @@ trait Steps<S: Simd> {
     /// As [`Simd`]; all that is there.
     unsafe fn words(from: *const f32, stride: usize, rows: usize, columns: usize) -> S::V;
 
+    /// Copies the words of `columns` columns, at most as many as a tile has rows.
+    ///
+    /// # Safety
+    /// As of `words`; there is room.
+    unsafe fn copy(from: *const f32, stride: usize, rows: usize, columns: usize, to: *mut f32);
+
     /// Adds the products of words.
     ///
     /// # Safety
@@ -143,6 +149,12 @@ impl<S: Simd> Steps<S> for Single {
     unsafe fn words(from: *const f32, _stride: usize, _rows: usize, columns: usize) -> S::V {
         // SAFETY: the caller's promise.
         unsafe { if columns == S::LANES { S::load(from) } else { S::load_first(from, columns) } }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(from: *const f32, _stride: usize, _rows: usize, columns: usize, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, columns) }
     }
 
     #[inline(always)]
@@ -165,6 +177,12 @@ impl<S: Dot> Steps<S> for Double {
             let first = <Single as Steps<S>>::words(from, stride, 1, columns);
             S::word(first, if rows == 2 { <Single as Steps<S>>::words(from.add(stride), stride, 1, columns) } else { S::splat(0.0) })
         }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(from: *const f32, stride: usize, rows: usize, columns: usize, to: *mut f32) {
+        // SAFETY: the caller's promise; where words of two are multiplied, tiles have fewer rows than registers have lanes.
+        unsafe { S::store_first(to, columns, <Self as Steps<S>>::words(from, stride, rows, columns)) }
     }
 
     #[inline(always)]
@@ -319,16 +337,10 @@ unsafe fn copy_tiles<S: Simd, F: Steps<S>>(
                 let (from, to) = (from.add(row * stride + column), to.add(column * steps + step * count));
                 if S::ROWS <= S::LANES && column + S::LANES <= columns && step * S::ROWS + S::LANES <= steps * S::ROWS {
                     S::store(to, F::words(from, stride, rows, S::LANES));
+                } else if count == S::ROWS {
+                    F::copy(from, stride, rows, S::ROWS, to);
                 } else {
-                    for lane in (0..count).step_by(S::LANES) {
-                        let count = S::LANES.min(count - lane);
-                        let words = F::words(from.add(lane), stride, rows, count);
-                        if count == S::LANES {
-                            S::store(to.add(lane), words);
-                        } else {
-                            S::store_first(to.add(lane), count, words);
-                        }
-                    }
+                    F::copy(from, stride, rows, count, to);
                 }
             }
         }
@@ -350,15 +362,20 @@ unsafe fn copy_panels<S: Simd, F: Steps<S>>(
 ) {
     let panel = 2 * S::LANES;
     for column in (0..columns).step_by(panel) {
+        let count = panel.min(columns - column);
         for row in rows.clone().step_by(F::ROWS) {
             let (step, rows) = (row / F::ROWS, F::ROWS.min(rows.end - row));
             // SAFETY: the caller's promise.
             unsafe {
                 let (from, to) = (from.add(row * stride + column), to.add(column * steps + step * panel));
-                for lane in [0, S::LANES] {
-                    let there = S::LANES.min((columns - column).saturating_sub(lane));
-                    S::store(to.add(lane), if there == 0 { S::splat(0.0) } else { F::words(from.add(lane), stride, rows, there) });
-                }
+                let words = if count == panel {
+                    [F::words(from, stride, rows, S::LANES), F::words(from.add(S::LANES), stride, rows, S::LANES)]
+                } else if count > S::LANES {
+                    [F::words(from, stride, rows, S::LANES), F::words(from.add(S::LANES), stride, rows, count - S::LANES)]
+                } else {
+                    [F::words(from, stride, rows, count), S::splat(0.0)]
+                };
+                store::<S>(to, panel, words);
             }
         }
     }
