@@ -10,13 +10,16 @@ use hua_graph::{Act, Builder, EmbedSizes, Graph, Kind, Op};
 
 /// The greatest error of any number of an output or of a gradient, divided by the greatest of them or by 1: in f32, and with products of bf16.
 ///
-/// In f32 both passes sum some hundred products in another order than the reference; the worst on any instruction set is 2.8e-6. A bf16 is off by 0.0011 (root mean square) and a product of two by 0.0016, in standard
+/// In f32 both passes sum some hundred products in another order than the reference; the worst on AVX-512, AVX2 and in plain Rust is 2.8e-6.
+/// A bf16 is off by 0.0011 (root mean square) and a product of two by 0.0016, in standard
 /// deviations of the numbers (as in `conformance.rs`). A gradient of an operation has at most five products on its way and the worst of ten
 /// thousand is at 4.5 deviations; one of a tower has about twenty forward and twenty backward, which norms and residuals spread. Of a ReLU of
 /// bf16 products about one number in a thousand is on the other side of zero, and takes its whole gradient along: there it is the root mean
 /// square that is held to, the root of a few thousandths.
 const TOLERANCES: [(&str, [f32; 2]); 2] = [("operation", [5e-6, 10.0 * 0.0016]), ("tower", [5e-6, 40.0 * 0.0016])];
 const RELU: f32 = 0.1;
+/// The same in f32 of the gradient of a bias of keys, which softmax does not see: a sum that is 0, with the error of what cancels in it.
+const KEY_BIAS: f32 = 1e-5;
 
 /// How many times the errors of bf16 may be as large on a CPU that multiplies it. Most round weights alone, where a product is off by 0.0011: what softmax
 /// and norms multiply, which is not in the tolerances above, hides in their 0.0016. Where both factors are rounded it does not; errors are √2
@@ -66,13 +69,8 @@ fn step(training: &mut dyn Training, case: &Case, options: &TrainingOptions) -> 
 }
 
 fn error(found: &[f32], law: &[f32]) -> f32 {
-    error_beside(found, law, &[])
-}
-
-/// The same, where numbers cancel that are as great as those `beside`.
-fn error_beside(found: &[f32], law: &[f32], beside: &[f32]) -> f32 {
     assert_eq!(found.len(), law.len());
-    let most = law.iter().chain(beside).fold(1.0f32, |most, x| most.max(x.abs()));
+    let most = law.iter().fold(1.0f32, |most, x| most.max(x.abs()));
     found.iter().zip(law).map(|(a, b)| (a - b).abs() / most).fold(0.0, |e, x| if x > e || x.is_nan() { x } else { e })
 }
 
@@ -97,14 +95,11 @@ fn check(row: &str, cases: &[Case]) {
             let off = error(&rows.data, &law.data);
             assert!(off <= tolerances[column], "{}: the output of {device:?} is off by {off:e}:\n{graph}", case.what);
             for ((spec, found), law) in graph.params().iter().zip(&gradients).zip(&law_gradients) {
-                // Softmax does not see what is added to all keys: the gradient of their bias is a sum that is 0, of numbers like those of their weight's.
-                let weight = spec.name.strip_suffix("k.bias").map(|layer| format!("{layer}k.weight"));
-                let beside = weight.and_then(|weight| graph.params().iter().position(|spec| spec.name == weight));
-                let beside = beside.map_or(&[][..], |weight| &law_gradients[weight]);
                 let (off, most) = match column {
                     // The share of numbers on the other side grows with the error, and this with the share's root.
                     1 if has_relu => (usual_error(found, law), RELU * both_rounded().sqrt()),
-                    _ => (error_beside(found, law, beside), tolerances[column]),
+                    0 if row == "operation" && spec.name == "k.bias" => (error(found, law), KEY_BIAS),
+                    _ => (error(found, law), tolerances[column]),
                 };
                 let name = &spec.name;
                 assert!(off <= most, "{}: `{name}`'s gradient by {device:?} is off by {off:e}:\n{graph}", case.what);

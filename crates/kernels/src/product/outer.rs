@@ -238,6 +238,7 @@ impl Run<'_> {
         let (down, across) = (task.rows.len(), task.columns.len());
         let tiles = room(tiles, down.next_multiple_of(S::ROWS) * PIECE * 4).cast::<f32>();
         let panels = room(panels, across.next_multiple_of(panel) * PIECE * 4).cast::<f32>();
+        // A multiple of `STEPS` rows is whole steps of either kind.
         let piece = rows.div_ceil(rows.div_ceil(PIECE * F::ROWS).max(1)).next_multiple_of(STEPS).max(STEPS);
         for first in (0..rows).step_by(piece) {
             let len = piece.min(rows - first);

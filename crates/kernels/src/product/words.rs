@@ -6,7 +6,7 @@
 //! those small numbers.
 //!
 //! A tile is as large as with f32, 14 rows: 28 sums, two registers of weights and one of x. A round of four words is as long as one of
-//! f32, for the reasons that `numbers.rs` gives. On a Zen 4 core products with 197 rows and more reach 87 to 94 % of what registers alone do
+//! f32, for the reasons that `numbers.rs` gives. On a Zen 4 core products with 197 rows and more reach 84 to 94 % of what registers alone do
 //! (`cargo run --release -p hua-kernels --example products 1 bf16`; 76 to 92 % when rows were rounded number by number).
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -28,22 +28,6 @@ const WORDS: usize = 4;
 
 /// bf16 weights, and inputs rounded to bf16.
 pub(super) struct Words;
-
-/// Words of x with words of a panel.
-#[derive(Clone, Copy)]
-pub(crate) struct Cut {
-    /// `[len / WORDS][rows][WORDS]`.
-    x: *const f32,
-    /// `[len][channels]`.
-    panel: *const f32,
-    /// In words.
-    len: usize,
-    /// `[rows][channels]`.
-    sums: *mut f32,
-    /// Whether the sums are new.
-    first: bool,
-    ahead: Ahead,
-}
 
 /// How an instruction set multiplies words of two bf16, if it does.
 pub(crate) trait Dots {
@@ -135,11 +119,16 @@ impl<S: Dot> Format<S> for Words {
         let width = 2 * S::LANES;
         let len = cuts.len.min(inner - cut * cuts.len).div_ceil(2);
         let words = cut * cuts.len / 2;
-        let ahead = Ahead::new(ahead, step, WORDS * width * 4);
         // SAFETY: the caller's promise; the last word of an odd row ends with a zero.
         unsafe {
             let (x, panel) = (x.cast::<f32>().add(words * M), panel.cast::<f32>().add(words * width));
-            tile::<S, M>(Cut { x, panel, len, sums, first: cut == 0, ahead });
+            // As with f32: said here, that one line is fetched a round is no branch between them.
+            let ahead = Ahead::new(ahead, step, WORDS * width * 4);
+            let values = match ahead.lines {
+                1 => rounds::<S, M>(x, panel, len, Ahead { lines: 1, ..ahead }),
+                _ => rounds::<S, M>(x, panel, len, ahead),
+            };
+            keep::<S, M>(values, cut == 0, sums);
         }
     }
 
@@ -147,57 +136,42 @@ impl<S: Dot> Format<S> for Words {
     unsafe fn scale(_x: *const u8, _panel: *const u8, _inner: usize, _cuts: Cuts, _rows: usize, _sums: *mut f32) {}
 }
 
-/// `M` rows with a panel.
+/// The sums of `len` words.
 ///
 /// # Safety
 /// As [`Format::tile`].
 #[inline(always)]
-unsafe fn tile<S: Dot, const M: usize>(cut: Cut) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // As with f32: said here, that one line is fetched a round is no branch between them.
-        match cut.ahead.lines {
-            1 => rounds::<S, M>(Cut { ahead: Ahead { lines: 1, ..cut.ahead }, ..cut }),
-            _ => rounds::<S, M>(cut),
-        }
-    }
-}
-
-/// # Safety
-/// As [`tile`].
-#[inline(always)]
-unsafe fn rounds<S: Dot, const M: usize>(cut: Cut) {
-    let Cut { mut x, mut panel, len, sums, first, mut ahead } = cut;
+unsafe fn rounds<S: Dot, const M: usize>(mut x: *const f32, mut panel: *const f32, len: usize, mut ahead: Ahead) -> [[S::V; 2]; M] {
     let width = 2 * S::LANES;
     // SAFETY: the caller's promise.
     unsafe {
-        let mut totals = [[S::splat(0.0); 2]; M];
+        let mut sums = [[S::splat(0.0); 2]; M];
         for _ in 0..len / WORDS {
             ahead.fetch::<S>();
             for k in 0..WORDS {
-                step::<S, M>(x.add(k), panel.add(k * width), &mut totals);
+                step::<S, M>(x.add(k), panel.add(k * width), &mut sums);
             }
             (x, panel) = (x.add(M * WORDS), panel.add(WORDS * width));
         }
         for k in 0..len % WORDS {
-            step::<S, M>(x.add(k), panel.add(k * width), &mut totals);
+            step::<S, M>(x.add(k), panel.add(k * width), &mut sums);
         }
-        keep::<S, M>(totals, first, sums);
+        sums
     }
 }
 
 /// One word of each row with the words of a panel.
 ///
 /// # Safety
-/// As [`tile`].
+/// As [`Format::tile`].
 #[inline(always)]
-unsafe fn step<S: Dot, const M: usize>(x: *const f32, panel: *const f32, totals: &mut [[S::V; 2]; M]) {
+unsafe fn step<S: Dot, const M: usize>(x: *const f32, panel: *const f32, sums: &mut [[S::V; 2]; M]) {
     // SAFETY: the caller's promise.
     unsafe {
         let w = [S::load(panel), S::load(panel.add(S::LANES))];
-        for (row, totals) in totals.iter_mut().enumerate() {
+        for (row, sums) in sums.iter_mut().enumerate() {
             let x = S::splat(*x.add(row * WORDS));
-            *totals = [S::dot(totals[0], x, w[0]), S::dot(totals[1], x, w[1])];
+            *sums = [S::dot(sums[0], x, w[0]), S::dot(sums[1], x, w[1])];
         }
     }
 }
